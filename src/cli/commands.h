@@ -1,0 +1,10 @@
+// One function a subcommand, each in its own file: it declares its flags and a callback that does the work.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace tumbler::cli {
+
+void add_version(CLI::App& app);
+
+}  // namespace tumbler::cli

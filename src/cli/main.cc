@@ -1,0 +1,26 @@
+// tumbler: raw web pages in, an assistant out. One verb a stage; results on stdout, progress and logs on stderr.
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "cli/commands.h"
+
+int main(int argc, char** argv) {
+  using namespace tumbler;
+  try {
+    log::init();
+    CLI::App app("From raw web pages to an assistant you can talk to, on this machine.", "tumbler");
+    app.require_subcommand(1);
+    app.option_defaults()->always_capture_default();
+    cli::add_version(app);
+    CLI11_PARSE(app, argc, argv);
+    return 0;
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "tumbler: out of memory; use a smaller batch, model or input\n");
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "tumbler: %s\n", error.what());
+  }
+  return 1;
+}
