@@ -8,12 +8,13 @@
 
 namespace tumbler {
 
-[[noreturn]] void check_failed(const char* file, int line, const char* condition, std::string_view message) noexcept;
+[[noreturn]] void check_failed(const char* file, int line, const char* condition,
+                               std::string_view message) noexcept;
 
 }  // namespace tumbler
 
-#define CHECK(condition, ...)                                                                         \
-  do {                                                                                                \
-    if (!(condition)) [[unlikely]]                                                                    \
-      ::tumbler::check_failed(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__));         \
+#define CHECK(condition, ...)                                                                 \
+  do {                                                                                        \
+    if (!(condition)) [[unlikely]]                                                            \
+      ::tumbler::check_failed(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__)); \
   } while (false)

@@ -24,14 +24,16 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-void detail::unknown_key(std::string_view where, std::string_view key, const std::vector<std::string>& known) {
+void detail::unknown_key(std::string_view where, std::string_view key,
+                         const std::vector<std::string>& known) {
   const auto nearest = std::min_element(known.begin(), known.end(), [&](const auto& a, const auto& b) {
     return edit_distance(a, key) < edit_distance(b, key);
   });
   std::string hint;
   if (nearest != known.end() && edit_distance(*nearest, key) <= 1 + key.size() / 3)
     hint = fmt::format("; did you mean '{}'?", *nearest);
-  throw Error(where, "unknown key '{}'{} Known keys: {}", key, hint.empty() ? "." : hint, fmt::join(known, ", "));
+  throw Error(where, "unknown key '{}'{} Known keys: {}", key, hint.empty() ? "." : hint,
+              fmt::join(known, ", "));
 }
 
 void detail::wrong_type(std::string_view where, std::string_view key, std::string_view expected,
@@ -57,7 +59,8 @@ std::string help_text(const std::vector<FieldInfo>& fields) {
   for (const FieldInfo& f : fields) width = std::max(width, f.name.size());
   std::string out;
   for (const FieldInfo& f : fields)
-    out += fmt::format("  {:{}}  {}{} [{}]\n", f.name, width, f.help, f.unit.empty() ? "" : " (" + f.unit + ")", f.default_value);
+    out += fmt::format("  {:{}}  {}{} [{}]\n", f.name, width, f.help,
+                       f.unit.empty() ? "" : " (" + f.unit + ")", f.default_value);
   return out;
 }
 

@@ -1,5 +1,5 @@
-// One struct per program or model; each field is declared once, with name, default, unit and help. The same declaration
-// reads TOML and `--set key=value`, prints help, and is written into checkpoints and run logs.
+// One struct per program or model; each field is declared once, with name, default, unit and help. The same
+// declaration reads TOML and `--set key=value`, prints help, and is written into checkpoints and run logs.
 //
 //   struct TrainConfig {
 //     double lr = 3e-4;
@@ -11,18 +11,17 @@
 //   };
 //   TrainConfig c;  config::from_json(c, table, "recipe.toml [pretrain]");  config::set(c, "lr=1e-3");
 //
-// Field types: bool, int64_t, double, std::string, std::vector<std::string>, std::vector<double>, nested config structs.
-// An unknown key is an Error that lists the nearest known one.
+// Field types: bool, int64_t, double, std::string, std::vector<std::string>, std::vector<double>, nested
+// config structs. An unknown key is an Error that lists the nearest known one.
 #pragma once
 
 #include <algorithm>
 #include <concepts>
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 
@@ -38,27 +37,41 @@ struct ProbeVisitor {
   void operator()(const char*, T&, const char*, const char*) {}
 };
 template <class T>
-concept Nested = requires(T& t, ProbeVisitor& v) { t.visit_fields(v); };
+concept Nested = requires(T& t, ProbeVisitor& v) {
+  t.visit_fields(v);
+};
 
-[[noreturn]] void unknown_key(std::string_view where, std::string_view key, const std::vector<std::string>& known);
-[[noreturn]] void wrong_type(std::string_view where, std::string_view key, std::string_view expected, const nlohmann::json& got);
+[[noreturn]] void unknown_key(std::string_view where, std::string_view key,
+                              const std::vector<std::string>& known);
+[[noreturn]] void wrong_type(std::string_view where, std::string_view key, std::string_view expected,
+                             const nlohmann::json& got);
 
 template <class T>
 constexpr std::string_view type_name() {
-  if constexpr (std::same_as<T, bool>) return "true or false";
-  else if constexpr (std::same_as<T, int64_t>) return "a whole number";
-  else if constexpr (std::same_as<T, double>) return "a number";
-  else if constexpr (std::same_as<T, std::string>) return "a string";
-  else if constexpr (std::same_as<T, std::vector<std::string>>) return "a list of strings";
-  else return "a list of numbers";
+  if constexpr (std::same_as<T, bool>)
+    return "true or false";
+  else if constexpr (std::same_as<T, int64_t>)
+    return "a whole number";
+  else if constexpr (std::same_as<T, double>)
+    return "a number";
+  else if constexpr (std::same_as<T, std::string>)
+    return "a string";
+  else if constexpr (std::same_as<T, std::vector<std::string>>)
+    return "a list of strings";
+  else
+    return "a list of numbers";
 }
 
 template <class T>
 bool fits(const nlohmann::json& j) {
-  if constexpr (std::same_as<T, bool>) return j.is_boolean();
-  else if constexpr (std::same_as<T, int64_t>) return j.is_number_integer();
-  else if constexpr (std::same_as<T, double>) return j.is_number();
-  else if constexpr (std::same_as<T, std::string>) return j.is_string();
+  if constexpr (std::same_as<T, bool>)
+    return j.is_boolean();
+  else if constexpr (std::same_as<T, int64_t>)
+    return j.is_number_integer();
+  else if constexpr (std::same_as<T, double>)
+    return j.is_number();
+  else if constexpr (std::same_as<T, std::string>)
+    return j.is_string();
   else {
     if (!j.is_array()) return false;
     for (const auto& item : j)
@@ -70,7 +83,9 @@ bool fits(const nlohmann::json& j) {
 struct NameVisitor {
   std::vector<std::string> names;
   template <class T>
-  void operator()(const char* name, T&, const char*, const char*) { names.emplace_back(name); }
+  void operator()(const char* name, T&, const char*, const char*) {
+    names.emplace_back(name);
+  }
 };
 
 struct ReadVisitor {
@@ -104,13 +119,15 @@ struct HelpVisitor {
       value.visit_fields(inner);
       fields.insert(fields.end(), inner.fields.begin(), inner.fields.end());
     } else {
-      fields.push_back({prefix + name, std::string(type_name<T>()), nlohmann::json(value).dump(), unit, help});
+      fields.push_back(
+          {prefix + name, std::string(type_name<T>()), nlohmann::json(value).dump(), unit, help});
     }
   }
 };
 }  // namespace detail
 
-// Overwrites the fields that `json` (an object) names. Throws Error on an unknown key or a value of the wrong type.
+// Overwrites the fields that `json` (an object) names. Throws Error on an unknown key or a value of the wrong
+// type.
 template <class Config>
 void from_json(Config& config, const nlohmann::json& json, std::string_view where) {
   if (!json.is_object()) detail::wrong_type(where, "", "a table", json);

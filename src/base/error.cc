@@ -5,6 +5,8 @@
 
 namespace tumbler {
 
-std::string errno_text() { return fmt::format(" ({})", std::generic_category().message(errno)); }
+std::string errno_text() {
+  return fmt::format(" ({})", std::generic_category().message(errno));
+}
 
 }  // namespace tumbler

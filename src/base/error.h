@@ -1,6 +1,8 @@
-// Error: this run cannot go on (a flag, a file, a recipe, a full disk). main() catches it once, prints one line, exits 1.
+// Error: this run cannot go on (a flag, a file, a recipe, a full disk). main() catches it once, prints one
+// line, exits 1.
 //
-//   throw Error("tokens.build", "{}: got {} bytes, expected a multiple of 2; build the shard again", path, size);
+//   throw Error("tokens.build", "{}: got {} bytes, expected a multiple of 2; build the shard again", path,
+//   size);
 //
 // The message reads `[where] what: got X, expected Y; do Z`.
 #pragma once

@@ -10,7 +10,8 @@
 namespace tumbler::log {
 
 void init() {
-  auto logger = std::make_shared<spdlog::logger>("tumbler", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+  auto logger =
+      std::make_shared<spdlog::logger>("tumbler", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   logger->set_pattern("%v");
   spdlog::set_default_logger(logger);
   const char* level = std::getenv("TUMBLER_LOG");

@@ -13,7 +13,8 @@
 
 namespace tumbler {
 
-// `code` is a stable snake_case name that is counted ("truncated_gzip"); `detail` is for the person who asks why.
+// `code` is a stable snake_case name that is counted ("truncated_gzip"); `detail` is for the person who asks
+// why.
 struct Reason {
   std::string code;
   std::string detail;
@@ -22,8 +23,8 @@ struct Reason {
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}           // NOLINT: implicit by design
-  Result(Reason reason) : state_(std::in_place_index<1>, std::move(reason)) {}    // NOLINT: implicit by design
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}         // NOLINT: implicit by design
+  Result(Reason reason) : state_(std::in_place_index<1>, std::move(reason)) {}  // NOLINT: implicit by design
 
   bool ok() const noexcept { return state_.index() == 0; }
   explicit operator bool() const noexcept { return ok(); }

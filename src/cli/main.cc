@@ -1,4 +1,5 @@
-// tumbler: raw web pages in, an assistant out. One verb a stage; results on stdout, progress and logs on stderr.
+// tumbler: raw web pages in, an assistant out. One verb a stage; results on stdout, progress and logs on
+// stderr.
 #include <cstdio>
 #include <exception>
 #include <new>

@@ -5,7 +5,9 @@
 namespace tumbler::cli {
 
 void add_version(CLI::App& app) {
-  app.add_subcommand("version", "Print the version.")->callback([] { std::puts("tumbler " TUMBLER_VERSION); });
+  app.add_subcommand("version", "Print the version.")->callback([] {
+    std::puts("tumbler " TUMBLER_VERSION);
+  });
 }
 
 }  // namespace tumbler::cli

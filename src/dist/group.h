@@ -1,5 +1,6 @@
-// Group: the ranks that train one model together, and their collectives. MPI behind it, or a group of one for which every
-// collective is a no-op, so that the training loop has one path. Only dist/mpi_group.cc includes <mpi.h>.
+// Group: the ranks that train one model together, and their collectives. MPI behind it, or a group of one for
+// which every collective is a no-op, so that the training loop has one path. Only dist/mpi_group.cc includes
+// <mpi.h>.
 #pragma once
 
 #include <cstddef>
@@ -22,8 +23,9 @@ class Group {
   virtual void barrier() {}
 };
 
-// The MPI job this process was started in (mpirun, srun), else a group of one. Throws Error where it was started by mpirun
-// with more than one rank but built without MPI. Under MPI an Error that reaches main() must end the whole job: abort().
+// The MPI job this process was started in (mpirun, srun), else a group of one. Throws Error where it was
+// started by mpirun with more than one rank but built without MPI. Under MPI an Error that reaches main()
+// must end the whole job: abort().
 std::unique_ptr<Group> join_group();
 
 // Ends all ranks (MPI_Abort), or just exits with `code` in a group of one.

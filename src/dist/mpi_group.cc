@@ -1,12 +1,12 @@
 #ifdef TUMBLER_HAVE_MPI
 
-#include <mpi.h>
-
 #include <algorithm>
+#include <cstdlib>
 #include <exception>
 #include <string_view>
-#include <cstdlib>
 #include <vector>
+
+#include <mpi.h>
 
 #include "base/error.h"
 #include "dist/group.h"
@@ -36,14 +36,16 @@ class MpiGroup final : public Group {
   void broadcast(std::span<std::byte> bytes) override {
     constexpr size_t kMost = size_t{1} << 30;  // MPI counts are int
     for (size_t at = 0; at < bytes.size(); at += kMost)
-      check(MPI_Bcast(bytes.data() + at, static_cast<int>(std::min(kMost, bytes.size() - at)), MPI_BYTE, 0, MPI_COMM_WORLD),
+      check(MPI_Bcast(bytes.data() + at, static_cast<int>(std::min(kMost, bytes.size() - at)), MPI_BYTE, 0,
+                      MPI_COMM_WORLD),
             "MPI_Bcast");
   }
   void barrier() override { check(MPI_Barrier(MPI_COMM_WORLD), "MPI_Barrier"); }
 
  private:
-  // Reduce-scatter by all-to-all and an all-gather: each rank adds its slice of everybody's values in rank order
-  // (MPI_Allreduce leaves the order to the library), and every value crosses the wire as often as in a ring.
+  // Reduce-scatter by all-to-all and an all-gather: each rank adds its slice of everybody's values in rank
+  // order (MPI_Allreduce leaves the order to the library), and every value crosses the wire as often as in a
+  // ring.
   template <class T>
   void sum_in_rank_order(std::span<T> values, MPI_Datatype type) {
     if (size_ == 1) return;
@@ -55,17 +57,20 @@ class MpiGroup final : public Group {
       if (slice == 0) {  // fewer values than ranks are left: every rank adds all of them
         const std::span<T> rest = values.subspan(at);
         received.resize(rest.size() * n);
-        check(MPI_Allgather(rest.data(), static_cast<int>(rest.size()), type, received.data(), static_cast<int>(rest.size()), type,
-                            MPI_COMM_WORLD), "MPI_Allgather");
+        check(MPI_Allgather(rest.data(), static_cast<int>(rest.size()), type, received.data(),
+                            static_cast<int>(rest.size()), type, MPI_COMM_WORLD),
+              "MPI_Allgather");
         add_slices(rest, received, rest.size());
         return;
       }
       const std::span<T> chunk = values.subspan(at, slice * n);
-      check(MPI_Alltoall(chunk.data(), static_cast<int>(slice), type, received.data(), static_cast<int>(slice), type, MPI_COMM_WORLD),
+      check(MPI_Alltoall(chunk.data(), static_cast<int>(slice), type, received.data(),
+                         static_cast<int>(slice), type, MPI_COMM_WORLD),
             "MPI_Alltoall");
       const std::span<T> mine = chunk.subspan(static_cast<size_t>(rank_) * slice, slice);
       add_slices(mine, received, slice);
-      check(MPI_Allgather(MPI_IN_PLACE, 0, type, chunk.data(), static_cast<int>(slice), type, MPI_COMM_WORLD), "MPI_Allgather");
+      check(MPI_Allgather(MPI_IN_PLACE, 0, type, chunk.data(), static_cast<int>(slice), type, MPI_COMM_WORLD),
+            "MPI_Allgather");
       at += slice * n;
     }
   }
@@ -86,7 +91,8 @@ class MpiGroup final : public Group {
 std::unique_ptr<Group> join_group() {
   // MPI_Init costs a second and opens sockets: only where a launcher has started us.
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK", "SLURM_STEP_NUM_TASKS"})
-    if (const char* value = std::getenv(name); value != nullptr && (std::atoi(value) > 1 || std::string_view(name) == "PMIX_RANK"))
+    if (const char* value = std::getenv(name);
+        value != nullptr && (std::atoi(value) > 1 || std::string_view(name) == "PMIX_RANK"))
       return std::make_unique<MpiGroup>();
   return std::make_unique<Group>();
 }

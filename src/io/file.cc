@@ -1,5 +1,6 @@
 #include "io/file.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <utility>
@@ -9,8 +10,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <algorithm>
 
 #include "base/error.h"
 
@@ -26,8 +25,8 @@ void write_all(int fd, std::string_view bytes, const fs::path& path) {
     const ssize_t n = ::write(fd, bytes.data(), bytes.size());
     if (n < 0 && errno == EINTR) continue;
     if (n < 0)
-      throw Error("write", "{}: could not write {} bytes{}; free some space or choose another output", path.string(),
-                  bytes.size(), errno_text());
+      throw Error("write", "{}: could not write {} bytes{}; free some space or choose another output",
+                  path.string(), bytes.size(), errno_text());
     bytes.remove_prefix(static_cast<size_t>(n));
   }
 }
@@ -87,7 +86,8 @@ void AtomicFile::flush() {
 void AtomicFile::commit() {
   flush();
   if (::fsync(fd_) != 0) throw Error("write", "{}: fsync failed{}", path_.string(), errno_text());
-  if (::close(std::exchange(fd_, -1)) != 0) throw Error("write", "{}: close failed{}", path_.string(), errno_text());
+  if (::close(std::exchange(fd_, -1)) != 0)
+    throw Error("write", "{}: close failed{}", path_.string(), errno_text());
   if (::rename(temporary_.c_str(), path_.c_str()) != 0)
     throw Error("write", "{}: rename failed{}", path_.string(), errno_text());
   sync_directory(path_.has_parent_path() ? path_.parent_path() : fs::path("."));
@@ -149,7 +149,8 @@ std::vector<fs::path> glob(std::string_view pattern) {
     return {};
   }
   const size_t slash = pattern.substr(0, special).rfind('/');
-  const fs::path root = slash == std::string_view::npos ? fs::path(".") : fs::path(pattern.substr(0, slash + 1));
+  const fs::path root =
+      slash == std::string_view::npos ? fs::path(".") : fs::path(pattern.substr(0, slash + 1));
   const std::string rest(slash == std::string_view::npos ? pattern : pattern.substr(slash + 1));
   // `**/` may also stand for no folder at all; fnmatch without FNM_PATHNAME lets its `*` cross slashes.
   const bool deep = rest.find("**") != std::string::npos;
@@ -164,8 +165,10 @@ std::vector<fs::path> glob(std::string_view pattern) {
     const int flags = FNM_PERIOD | (deep ? 0 : FNM_PATHNAME);
     const bool match = fnmatch(rest.c_str(), relative.c_str(), flags) == 0 ||
                        (deep && fnmatch(without.c_str(), relative.c_str(), flags) == 0);
-    if (match && it->is_regular_file()) found.push_back(slash == std::string_view::npos ? fs::path(relative) : it->path());
-    if (!deep && it->is_directory() && std::count(relative.begin(), relative.end(), '/') >= std::count(rest.begin(), rest.end(), '/'))
+    if (match && it->is_regular_file())
+      found.push_back(slash == std::string_view::npos ? fs::path(relative) : it->path());
+    if (!deep && it->is_directory() &&
+        std::count(relative.begin(), relative.end(), '/') >= std::count(rest.begin(), rest.end(), '/'))
       it.disable_recursion_pending();
   }
   std::sort(found.begin(), found.end());

@@ -14,8 +14,9 @@ namespace tumbler::io {
 // The whole file. Throws Error where it cannot be read.
 std::string read_file(const std::filesystem::path& path);
 
-// A file that appears under its name only when commit() has returned: bytes go to `path.tmp.<pid>`, then fsync, then rename.
-// Not committed (an exception, a kill), it leaves nothing under its name. Throws Error on any failed write (full disk).
+// A file that appears under its name only when commit() has returned: bytes go to `path.tmp.<pid>`, then
+// fsync, then rename. Not committed (an exception, a kill), it leaves nothing under its name. Throws Error on
+// any failed write (full disk).
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);
@@ -61,7 +62,8 @@ class MappedFile {
   size_t size_ = 0;
 };
 
-// Files that match a shell pattern (`*`, `?`, `[…]`, and `**/` for any depth), sorted. A plain path matches itself.
+// Files that match a shell pattern (`*`, `?`, `[…]`, and `**/` for any depth), sorted. A plain path matches
+// itself.
 std::vector<std::filesystem::path> glob(std::string_view pattern);
 
 // Bytes free on the file system of `path`.

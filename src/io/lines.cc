@@ -1,10 +1,10 @@
 #include "io/lines.h"
 
-#include <zlib.h>
-#include <zstd.h>
-
 #include <cstring>
 #include <vector>
+
+#include <zlib.h>
+#include <zstd.h>
 
 #include "base/error.h"
 
@@ -80,7 +80,8 @@ struct LineReader::State {
     constexpr size_t kChunk = 1 << 18;
     const size_t old = buffer.size();
     buffer.resize(old + kChunk);
-    buffer.resize(old + (zstd != nullptr ? read_zstd(buffer.data() + old, kChunk) : read_plain(buffer.data() + old, kChunk)));
+    buffer.resize(old + (zstd != nullptr ? read_zstd(buffer.data() + old, kChunk)
+                                         : read_plain(buffer.data() + old, kChunk)));
     if (buffer.size() == old) end = true;
   }
 
@@ -101,19 +102,22 @@ struct LineReader::State {
       if (input.pos == input.size) {
         input = {in.data(), std::fread(in.data(), 1, in.size(), file), 0};
         if (input.size == 0) {
-          if (frame_left != 0) throw Error("zstd", "{}: cut off in the middle of a frame; make the file again", path);
+          if (frame_left != 0)
+            throw Error("zstd", "{}: cut off in the middle of a frame; make the file again", path);
           break;
         }
       }
       frame_left = ZSTD_decompressStream(zstd, &output, &input);
       if (ZSTD_isError(frame_left))
-        throw Error("zstd", "{}: does not decompress ({}); the file is damaged, make it again", path, ZSTD_getErrorName(frame_left));
+        throw Error("zstd", "{}: does not decompress ({}); the file is damaged, make it again", path,
+                    ZSTD_getErrorName(frame_left));
     }
     return output.pos;
   }
 };
 
-LineReader::LineReader(const std::filesystem::path& path, int64_t max_line_bytes) : state_(std::make_unique<State>()) {
+LineReader::LineReader(const std::filesystem::path& path, int64_t max_line_bytes)
+    : state_(std::make_unique<State>()) {
   state_->path = path.string();
   state_->max_line_bytes = max_line_bytes;
   if (path.extension() == ".gz") {

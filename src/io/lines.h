@@ -26,8 +26,8 @@ class LineWriter {
   std::unique_ptr<Compressor> compressor_;  // null: plain text
 };
 
-// Reads lines from a plain, `.zst` or `.gz` file in bounded memory. Throws Error on a file that does not decompress
-// and on a line longer than `max_line_bytes`.
+// Reads lines from a plain, `.zst` or `.gz` file in bounded memory. Throws Error on a file that does not
+// decompress and on a line longer than `max_line_bytes`.
 class LineReader {
  public:
   static constexpr int64_t kMaxLineBytes = int64_t{256} << 20;

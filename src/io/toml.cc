@@ -1,6 +1,7 @@
 #include "io/toml.h"
 
 #include <sstream>
+
 #include <toml++/toml.h>
 
 #include "base/error.h"
@@ -35,10 +36,13 @@ nlohmann::json parse_toml(std::string_view text, std::string_view where) {
   try {
     return to_json(toml::parse(text));
   } catch (const toml::parse_error& error) {
-    throw Error(where, "line {}, column {}: {}", error.source().begin.line, error.source().begin.column, error.description());
+    throw Error(where, "line {}, column {}: {}", error.source().begin.line, error.source().begin.column,
+                error.description());
   }
 }
 
-nlohmann::json read_toml(const std::filesystem::path& path) { return parse_toml(read_file(path), path.string()); }
+nlohmann::json read_toml(const std::filesystem::path& path) {
+  return parse_toml(read_file(path), path.string());
+}
 
 }  // namespace tumbler::io
