@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/commands.h"
+#include "dist/group.h"
 
 int main(int argc, char** argv) {
   using namespace tumbler;
@@ -23,5 +24,7 @@ int main(int argc, char** argv) {
   } catch (const std::exception& error) {
     std::fprintf(stderr, "tumbler: %s\n", error.what());
   }
-  return 1;
+  std::fflush(stdout);
+  // Under MPI one rank's error ends the whole job: the others would wait for it for ever.
+  dist::abort_job(1);
 }
