@@ -35,9 +35,10 @@ std::string_view pattern_regex(Pattern pattern) noexcept;
 // The pattern with that spelling, or a known other spelling of it.
 std::optional<Pattern> find_pattern_by_regex(std::string_view regex) noexcept;
 
-// End of the piece that starts at `begin` < size. A piece is never empty, and pieces cover the text.
-using NextPiece = size_t (*)(const char* text, size_t size, size_t begin);
-NextPiece next_piece_function(Pattern pattern) noexcept;
+// Writes the ends of the pieces that start at `begin` into `ends`, at most `capacity` of them, and returns
+// how many. A piece is never empty, and pieces cover the text: go on from the last end until it is `size`.
+using SplitBatch = size_t (*)(const char* text, size_t size, size_t begin, size_t* ends, size_t capacity);
+SplitBatch split_batch_function(Pattern pattern) noexcept;
 
 // All pieces of `text`.
 std::vector<std::string_view> split(Pattern pattern, std::string_view text);
