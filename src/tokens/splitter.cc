@@ -346,11 +346,16 @@ std::vector<std::string_view> split(Pattern pattern, std::string_view text) {
 }
 
 size_t find_safe_cut(std::string_view text, size_t from) noexcept {
+  const auto is = [&](size_t i, uint32_t set) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    return byte < 0x80 && (kAscii[byte] & set) != 0;
+  };
+  constexpr uint32_t kWord = kLetters | bit(CharClass::kNumber);
   while (from < text.size()) {
     const size_t newline = text.find('\n', from);
     if (newline == std::string_view::npos || newline + 1 >= text.size()) break;
-    const auto next = static_cast<unsigned char>(text[newline + 1]);
-    if (next < 0x80 && (kAscii[next] & (kLetters | bit(CharClass::kNumber))) != 0) return newline + 1;
+    if (newline > 0 && is(newline - 1, kWord | bit(CharClass::kOther)) && is(newline + 1, kWord))
+      return newline + 1;
     from = newline + 1;
   }
   return text.size();

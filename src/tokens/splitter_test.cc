@@ -394,7 +394,7 @@ TEST(SafeCut, PartsGiveTheSamePiecesAsTheWhole) {
   Rng rng(5);
   int cuts = 0;
   for (int i = 0; i < 5000; ++i) {
-    const std::string text = random_text(rng, 40) + "\nx" + random_text(rng, 40);
+    const std::string text = random_text(rng, 40) + (i % 2 ? "y\nx" : "!\nx") + random_text(rng, 40);
     const size_t cut = find_safe_cut(text, rng.below(text.size()));
     if (cut == text.size()) continue;
     ++cuts;

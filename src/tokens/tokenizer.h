@@ -108,7 +108,8 @@ class Tokenizer {
 // the same as Tokenizer::encode gives.
 class Encoder {
  public:
-  explicit Encoder(Tokenizer tokenizer);
+  // Without `remember` it works in no memory of its own: for a short text.
+  explicit Encoder(Tokenizer tokenizer, bool remember = true);
   ~Encoder();
   Encoder(Encoder&&) noexcept;
   Encoder& operator=(Encoder&&) noexcept;

@@ -30,15 +30,16 @@ inline CharClass char_class(uint32_t code_point) noexcept {
   return static_cast<CharClass>(kUnicodeStage2[block * kUnicodeBlock + code_point % kUnicodeBlock] & 7);
 }
 
-// A character at text[begin], begin < size: its code point and length. Bytes that are not the start of well-formed UTF-8 give
-// kInvalid and length 1.
+// A character at text[begin], begin < size: its code point and length. Bytes that are not the start of
+// well-formed UTF-8 give kInvalid and length 1.
 struct CodePoint {
   static constexpr uint32_t kInvalid = 0xFFFFFFFF;
   uint32_t value;
   uint32_t length;
 };
 
-// Well-formed sequences are those of Unicode 15, table 3-7: no overlong forms, no surrogates, nothing above 10FFFF.
+// Well-formed sequences are those of Unicode 15, table 3-7: no overlong forms, no surrogates, nothing above
+// 10FFFF.
 inline CodePoint decode_utf8(const char* text, size_t size, size_t begin) noexcept {
   const auto* s = reinterpret_cast<const unsigned char*>(text) + begin;
   const size_t left = size - begin;

@@ -1,0 +1,247 @@
+#include "tokens/tokenizer.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "io/file.h"
+#include "tokens/model.h"
+#include "tokens/tiktoken.h"
+#include "tokens/tokenizer_json.h"
+
+namespace fs = std::filesystem;
+
+namespace tumbler::tokens {
+namespace {
+
+// Vocabularies in use have up to 262,144 tokens; the bound keeps a damaged id from taking the memory.
+constexpr int64_t kMaxVocab = int64_t{1} << 24;
+
+void check_parts(const TokenizerParts& parts) {
+  const auto limit = static_cast<TokenId>(parts.tokens.size() + parts.added.size() + (1 << 20));
+  if (static_cast<int64_t>(parts.tokens.size()) > kMaxVocab)
+    throw Error("tokenizer", "{}: got {} tokens, expected at most {}; use a smaller vocabulary", parts.name,
+                parts.tokens.size(), kMaxVocab);
+  for (const AddedToken& added : parts.added)
+    if (added.id < 0 || added.id >= limit)
+      throw Error("tokenizer", "{}: added token '{}' has id {}, expected 0 to {}; the file is damaged",
+                  parts.name, added.text, added.id, limit - 1);
+  const auto size = static_cast<TokenId>(parts.tokens.size());
+  for (const auto& [left, right] : parts.merges)
+    if (left < 0 || left >= size || right < 0 || right >= size)
+      throw Error("tokenizer", "{}: a merge of the ids {} and {}, expected ids below {}; the file is damaged",
+                  parts.name, left, right, size);
+}
+
+void fill_bytes(Tokenizer::Model& model) {
+  using Kind = Tokenizer::Model::Kind;
+  const TokenizerParts& parts = model.parts;
+  size_t size = parts.tokens.size();
+  for (const AddedToken& added : parts.added) size = std::max(size, static_cast<size_t>(added.id) + 1);
+  std::vector<const AddedToken*> by_id(size, nullptr);
+  for (const AddedToken& added : parts.added) by_id[static_cast<size_t>(added.id)] = &added;
+  model.kinds.assign(size, Kind::kUnused);
+  model.byte_lengths.assign(size, 0);
+  model.offsets.assign(1, 0);
+  for (size_t id = 0; id < size; ++id) {
+    const AddedToken* added = by_id[id];
+    const bool plain = id < parts.tokens.size() && !parts.tokens[id].empty();
+    if (added != nullptr)
+      model.kinds[id] = added->special ? Kind::kSpecial : Kind::kAdded;
+    else if (plain)
+      model.kinds[id] = Kind::kPlain;
+    if (added != nullptr)
+      model.arena += added->text;
+    else if (plain)
+      model.arena += parts.tokens[id];
+    if (model.arena.size() > 0xFFFFFFFFu)
+      throw Error("tokenizer", "{}: tokens of more than 4 GiB; the file is damaged", parts.name);
+    model.offsets.push_back(static_cast<uint32_t>(model.arena.size()));
+    if (model.kinds[id] != Kind::kSpecial)
+      model.byte_lengths[id] = static_cast<int32_t>(model.offsets[id + 1] - model.offsets[id]);
+  }
+}
+
+void fill_pieces(Tokenizer::Model& model) {
+  const auto bytes_of = [&](TokenId id) { return model.bytes(id); };
+  model.pieces.reset(model.kinds.size());
+  for (size_t id = 0; id < model.kinds.size(); ++id)
+    if (model.kinds[id] == Tokenizer::Model::kPlain)
+      model.pieces.insert(model.bytes(static_cast<TokenId>(id)), static_cast<TokenId>(id), bytes_of);
+  for (size_t byte = 0; byte < 256; ++byte) {
+    const char c = static_cast<char>(byte);
+    const auto* slot = model.pieces.find(piece_key({&c, 1}), {&c, 1}, bytes_of);
+    if (slot == nullptr)
+      throw Error("tokenizer",
+                  "{}: byte 0x{:02X} has no token, expected a byte-level vocabulary with all 256 bytes; use "
+                  "another tokenizer",
+                  model.parts.name, byte);
+    model.byte_tokens[byte] = slot->id;
+  }
+}
+
+void fill_merges(Tokenizer::Model& model) {
+  const auto bytes_of = [&](TokenId id) { return model.bytes(id); };
+  const auto& merges = model.parts.merges;
+  model.pairs.reset(merges.size());
+  std::string joined;
+  for (size_t rank = 0; rank < merges.size(); ++rank) {
+    const auto [left, right] = merges[rank];
+    joined.assign(model.parts.tokens[static_cast<size_t>(left)]);
+    joined += model.parts.tokens[static_cast<size_t>(right)];
+    const auto* slot = joined.empty() ? nullptr : model.pieces.find(piece_key(joined), joined, bytes_of);
+    if (slot == nullptr)
+      throw Error("tokenizer",
+                  "{}: merge {} of the ids {} and {} gives no token of the vocabulary; the file is damaged",
+                  model.parts.name, rank, left, right);
+    model.pairs.insert(left, right, static_cast<uint32_t>(rank), slot->id);
+  }
+}
+
+// tiktoken merges any two neighbours whose bytes together are a token: all ways to cut each token into two
+// tokens.
+void fill_merges_from_ranks(Tokenizer::Model& model) {
+  const auto bytes_of = [&](TokenId id) { return model.bytes(id); };
+  std::vector<std::array<TokenId, 3>> found;
+  for (size_t id = 0; id < model.kinds.size(); ++id) {
+    if (model.kinds[id] != Tokenizer::Model::kPlain) continue;
+    const std::string_view token = model.bytes(static_cast<TokenId>(id));
+    for (size_t cut = 1; cut < token.size(); ++cut) {
+      const std::string_view head = token.substr(0, cut), tail = token.substr(cut);
+      const auto* left = model.pieces.find(piece_key(head), head, bytes_of);
+      if (left == nullptr) continue;
+      const auto* right = model.pieces.find(piece_key(tail), tail, bytes_of);
+      if (right != nullptr) found.push_back({left->id, right->id, static_cast<TokenId>(id)});
+    }
+  }
+  model.pairs.reset(found.size());
+  for (const auto& [left, right, id] : found) model.pairs.insert(left, right, static_cast<uint32_t>(id), id);
+}
+
+// A token that its own merges do not lead to may not be taken for a whole piece.
+void mark_unreachable(Tokenizer::Model& model) {
+  std::vector<TokenId> ids;
+  for (PieceTable::Slot& slot : model.pieces.slots()) {
+    if (slot.id < 0) continue;
+    ids.clear();
+    append_merged(model, model.bytes(slot.id), ids);
+    slot.encodes_to_itself = ids.size() == 1 && ids[0] == slot.id;
+  }
+}
+
+bool is_blank(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) { return c == ' ' || (c >= 9 && c <= 13); });
+}
+
+}  // namespace
+
+Tokenizer Tokenizer::from_parts(TokenizerParts parts) {
+  check_parts(parts);
+  auto model = std::make_shared<Model>();
+  model->parts = std::move(parts);
+  model->split_batch = split_batch_function(model->parts.pattern);
+  fill_bytes(*model);
+  fill_pieces(*model);
+  if (model->parts.ranks)
+    fill_merges_from_ranks(*model);
+  else
+    fill_merges(*model);
+  if (!model->parts.ranks && !model->parts.ignore_merges) mark_unreachable(*model);
+  for (const AddedToken& added : model->parts.added) {
+    model->allowed.add(added);
+    if (!added.special && is_blank(added.text)) model->always.add(added);
+  }
+  return Tokenizer(std::move(model));
+}
+
+Tokenizer Tokenizer::load(const fs::path& path) {
+  if (path.extension() == ".tiktoken") return load_tiktoken(path);
+  const bool directory = fs::is_directory(path);
+  const fs::path file = directory ? path / "tokenizer.json" : path;
+  const fs::path config = file.parent_path() / "tokenizer_config.json";
+  if (!fs::exists(file))
+    throw Error(
+        "tokenizer",
+        "{}: no such file; give a directory that holds tokenizer.json, a tokenizer.json or a .tiktoken file",
+        file.string());
+  TokenizerParts parts = parse_tokenizer_json(io::read_file(file), file.string());
+  if (fs::exists(config)) apply_tokenizer_config(parts, io::read_file(config), config.string());
+  parts.name = fs::weakly_canonical(directory ? path : file.parent_path()).filename().string();
+  return from_parts(std::move(parts));
+}
+
+std::string Tokenizer::decode(std::span<const TokenId> ids, bool skip_special) const {
+  size_t size = 0;
+  for (const TokenId id : ids) {
+    if (id < 0 || id >= vocab_size())
+      throw Error("tokenizer", "decode: got id {}, expected 0 to {}; use the tokenizer that made these ids",
+                  id, vocab_size() - 1);
+    size += token_bytes(id).size();
+  }
+  std::string out;
+  out.reserve(size);
+  for (const TokenId id : ids)
+    if (!skip_special || !is_special(id)) out += token_bytes(id);
+  return out;
+}
+
+int64_t Tokenizer::vocab_size() const noexcept {
+  return static_cast<int64_t>(model_->kinds.size());
+}
+
+bool Tokenizer::has(TokenId id) const noexcept {
+  return id >= 0 && id < vocab_size() && model_->kinds[static_cast<size_t>(id)] != Model::kUnused;
+}
+
+std::string_view Tokenizer::token_bytes(TokenId id) const noexcept {
+  CHECK(id >= 0 && id < vocab_size(), "id {} of {}", id, vocab_size());
+  return model_->bytes(id);
+}
+
+std::span<const int32_t> Tokenizer::byte_lengths() const noexcept {
+  return model_->byte_lengths;
+}
+
+bool Tokenizer::is_special(TokenId id) const noexcept {
+  return id >= 0 && id < vocab_size() && model_->kinds[static_cast<size_t>(id)] == Model::kSpecial;
+}
+
+bool Tokenizer::is_added(TokenId id) const noexcept {
+  return id >= 0 && id < vocab_size() && model_->kinds[static_cast<size_t>(id)] >= Model::kAdded;
+}
+
+std::optional<TokenId> Tokenizer::find_added(std::string_view text) const noexcept {
+  for (const AddedToken& added : model_->parts.added)
+    if (added.text == text) return added.id;
+  return std::nullopt;
+}
+
+std::optional<TokenId> Tokenizer::find_token(std::string_view bytes) const noexcept {
+  if (bytes.empty()) return std::nullopt;
+  const auto* slot =
+      model_->pieces.find(piece_key(bytes), bytes, [&](TokenId id) { return model_->bytes(id); });
+  return slot == nullptr ? std::nullopt : std::optional(slot->id);
+}
+
+std::optional<TokenId> Tokenizer::bos_id() const noexcept {
+  return model_->parts.bos;
+}
+std::optional<TokenId> Tokenizer::eos_id() const noexcept {
+  return model_->parts.eos;
+}
+std::optional<TokenId> Tokenizer::pad_id() const noexcept {
+  return model_->parts.pad;
+}
+
+TokenId Tokenizer::get_eos() const {
+  if (model_->parts.eos) return *model_->parts.eos;
+  throw Error("tokenizer",
+              "{}: no end-of-text token, expected eos_token in tokenizer_config.json; name one there",
+              model_->parts.name);
+}
+
+const TokenizerParts& Tokenizer::parts() const noexcept {
+  return model_->parts;
+}
+
+}  // namespace tumbler::tokens

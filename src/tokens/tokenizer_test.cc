@@ -1,0 +1,255 @@
+#include "tokens/tokenizer.h"
+
+#include <map>
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "io/file.h"
+#include "tokens/model.h"
+#include "tokens/test_data.h"
+#include "tokens/tiktoken.h"
+#include "tokens/tokenizer_json.h"
+
+namespace tumbler::tokens {
+namespace {
+
+using testing_data::random_bytes;
+using testing_data::small_parts;
+
+Tokenizer small() {
+  return Tokenizer::from_parts(small_parts({{"h", "e"},
+                                            {"l", "l"},
+                                            {"he", "ll"},
+                                            {" ", "w"},
+                                            {"hell", "o"},
+                                            {"a", "a"},
+                                            {"aa", "aa"},
+                                            {"\xE4", "\xB8"},
+                                            {"\n", "\n"}}));
+}
+
+std::vector<std::string> pieces_of(const Tokenizer& t, const std::vector<TokenId>& ids) {
+  std::vector<std::string> out;
+  for (const TokenId id : ids) out.emplace_back(t.token_bytes(id));
+  return out;
+}
+
+// The definition: merge the leftmost pair of smallest rank until there is none. Nothing shared with the
+// encoder but the parts.
+std::vector<TokenId> merge_by_definition(const TokenizerParts& parts, std::string_view piece) {
+  std::map<std::pair<TokenId, TokenId>, size_t> rank;
+  std::map<std::string, TokenId> ids;
+  for (size_t id = 0; id < parts.tokens.size(); ++id) ids.emplace(parts.tokens[id], static_cast<TokenId>(id));
+  for (size_t i = 0; i < parts.merges.size(); ++i) rank.emplace(parts.merges[i], i);
+  std::vector<TokenId> out;
+  for (const char c : piece) out.push_back(ids.at(std::string(1, c)));
+  for (;;) {
+    size_t best = out.size(), least = parts.merges.size();
+    for (size_t i = 0; i + 1 < out.size(); ++i) {
+      const auto found = rank.find({out[i], out[i + 1]});
+      if (found != rank.end() && found->second < least) least = found->second, best = i;
+    }
+    if (best == out.size()) return out;
+    out[best] = ids.at(parts.tokens[static_cast<size_t>(out[best])] +
+                       parts.tokens[static_cast<size_t>(out[best + 1])]);
+    out.erase(out.begin() + static_cast<ptrdiff_t>(best) + 1);
+  }
+}
+
+TEST(Tokenizer, MergesByRank) {
+  const Tokenizer t = small();
+  EXPECT_EQ(pieces_of(t, t.encode("hello world")),
+            (std::vector<std::string>{"hello", " w", "o", "r", "l", "d"}));
+  EXPECT_EQ(pieces_of(t, t.encode("aaaaaaa")), (std::vector<std::string>{"aaaa", "aa", "a"}));
+  EXPECT_EQ(t.encode(""), std::vector<TokenId>{});
+  EXPECT_EQ(pieces_of(t, t.encode("x")), std::vector<std::string>{"x"});
+  EXPECT_EQ(pieces_of(t, t.encode("\n\n\n")), (std::vector<std::string>{"\n\n", "\n"}));
+}
+
+TEST(Tokenizer, ShortLongAndCachedPathsFollowTheDefinition) {
+  Rng rng(3);
+  std::vector<std::pair<std::string, std::string>> merges;
+  std::vector<std::string> known = {"a", "b", "c"};
+  for (int i = 0; i < 60;
+       ++i) {  // a random vocabulary over three letters, with merges that contradict one another
+    const std::string left = known[rng.below(known.size())], right = known[rng.below(known.size())];
+    if (std::find(known.begin(), known.end(), left + right) != known.end() || left.size() + right.size() > 12)
+      continue;
+    merges.emplace_back(left, right);
+    known.push_back(left + right);
+  }
+  const TokenizerParts parts = small_parts(merges);
+  const Tokenizer t = Tokenizer::from_parts(parts);
+  Encoder encoder(t);
+  for (int i = 0; i < 2000; ++i) {
+    std::string word(1 + rng.below(i % 10 == 0 ? 300 : 20), 'a');
+    for (char& c : word) c = static_cast<char>('a' + rng.below(3));
+    const std::vector<TokenId> want = merge_by_definition(parts, word);
+    ASSERT_EQ(t.encode(word), want) << word;
+    for (int twice = 0; twice < 2; ++twice) {
+      std::vector<TokenId> got;
+      encoder.encode(word, got);
+      ASSERT_EQ(got, want) << word;
+    }
+  }
+}
+
+TEST(Tokenizer, RoundTripsAnyBytes) {
+  const Tokenizer t = small();
+  Rng rng(1);
+  for (int i = 0; i < 3000; ++i) {
+    const std::string bytes = random_bytes(rng, rng.below(80));
+    ASSERT_EQ(t.decode(t.encode(bytes)), bytes);
+    ASSERT_EQ(t.decode(t.encode(bytes, true)), bytes);
+  }
+}
+
+TEST(Tokenizer, SpecialTokensAreTextUnlessAllowed) {
+  const Tokenizer t = small();
+  const TokenId end = *t.find_added("<|endoftext|>");
+  const auto plain = t.encode("a<|endoftext|>b");
+  EXPECT_EQ(std::count(plain.begin(), plain.end(), end), 0);
+  EXPECT_EQ(t.decode(plain), "a<|endoftext|>b");
+  const auto allowed = t.encode("hello<|endoftext|>hello<|im_start|>", true);
+  EXPECT_EQ(pieces_of(t, allowed),
+            (std::vector<std::string>{"hello", "<|endoftext|>", "hello", "<|im_start|>"}));
+  EXPECT_EQ(t.decode(allowed, true), "hellohello");
+  EXPECT_EQ(pieces_of(t, t.encode("<|endoftext", true)).front(), "<");
+  EXPECT_EQ(t.byte_lengths()[static_cast<size_t>(end)], 0);
+  EXPECT_TRUE(t.is_special(end));
+}
+
+TEST(Tokenizer, AddedTokensMatchLeftmostLongestWithTheirFlags) {
+  TokenizerParts parts = small_parts({});
+  auto next = static_cast<TokenId>(parts.tokens.size() + parts.added.size());
+  parts.added.push_back({.text = "<t>", .id = next++});
+  parts.added.push_back({.text = "<t>2", .id = next++});
+  parts.added.push_back({.text = "[M]", .id = next++, .lstrip = true, .rstrip = true});
+  parts.added.push_back({.text = "word", .id = next++, .special = false, .single_word = true});
+  parts.added.push_back({.text = "   ", .id = next++, .special = false});
+  const Tokenizer t = Tokenizer::from_parts(parts);
+  EXPECT_EQ(t.encode("<t>2", true), std::vector<TokenId>{*t.find_added("<t>2")});
+  EXPECT_EQ(t.encode("x \n[M] \xC2\xA0y", true),
+            (std::vector<TokenId>{*t.find_token("x"), *t.find_added("[M]"), *t.find_token("y")}));
+  EXPECT_EQ(t.encode("sword word", true).size(), 7u);  // s w o r d ␣ <word>
+  EXPECT_EQ(t.encode("word", true).size(), 1u);
+  EXPECT_EQ(t.encode("word").size(), 4u);
+  EXPECT_EQ(t.encode("   "),
+            std::vector<TokenId>{*t.find_added("   ")});  // white space that is not special: always
+}
+
+TEST(Tokenizer, WholePieceOnlyWhereMergesLeadThere) {
+  TokenizerParts parts =
+      small_parts({{"b", "c"}, {"a", "b"}, {"ab", "c"}});  // abc is a token, but its merges give a bc
+  EXPECT_EQ(Tokenizer::from_parts(parts).encode("abc").size(), 2u);
+  parts.ignore_merges = true;
+  EXPECT_EQ(Tokenizer::from_parts(parts).encode("abc").size(), 1u);
+}
+
+TEST(Tokenizer, NfcAndPrefixSpace) {
+  TokenizerParts parts = small_parts({});
+  parts.nfc = true;
+  EXPECT_EQ(Tokenizer::from_parts(parts).encode("e\xCC\x81").size(), 2u);  // U+00E9
+  EXPECT_EQ(Tokenizer::from_parts(parts).decode(Tokenizer::from_parts(parts).encode("\xFF"
+                                                                                    "e\xCC\x81\xFF")),
+            "\xFF\xC3\xA9\xFF");
+  parts.add_prefix_space = true;
+  EXPECT_EQ(Tokenizer::from_parts(parts).decode(Tokenizer::from_parts(parts).encode("x")), " x");
+}
+
+TEST(Tokenizer, BadPartsAndIdsAreErrors) {
+  TokenizerParts parts = small_parts({});
+  parts.tokens[5].clear();
+  EXPECT_THROW(Tokenizer::from_parts(parts), Error);
+  parts = small_parts({});
+  parts.merges.emplace_back(1, 2);  // gives no token
+  EXPECT_THROW(Tokenizer::from_parts(parts), Error);
+  parts = small_parts({});
+  parts.merges.emplace_back(1, 9999);
+  EXPECT_THROW(Tokenizer::from_parts(parts), Error);
+  parts = small_parts({});
+  parts.added.push_back({.text = "x", .id = 0x7FFFFFFF});
+  EXPECT_THROW(Tokenizer::from_parts(parts), Error);
+  const TokenId beyond[] = {100000}, negative[] = {-1};
+  EXPECT_THROW((void)small().decode(beyond), Error);
+  EXPECT_THROW((void)small().decode(negative), Error);
+  EXPECT_THROW(Tokenizer::load("/nowhere/at/all"), Error);
+}
+
+// Quadratic merging takes hours here and meets the test's time limit.
+TEST(SlowTokenizer, LongRunsOfOneClass) {
+  Rng rng(9);
+  const Tokenizer t = small();
+  for (const std::string unit : {"a", "he", "ab", " ", "\n", "\xE4\xB8\xAD"}) {
+    std::string text;
+    while (text.size() < 1000000) text += unit;
+    EXPECT_EQ(t.decode(t.encode(text)), text);
+  }
+  std::string base64(1000000, 'a');
+  for (char& c : base64) c = static_cast<char>('a' + rng.below(26));
+  EXPECT_EQ(t.decode(t.encode(base64)), base64);
+}
+
+struct Plan {
+  std::string encoding, sample;
+  std::vector<TokenId> ids;
+};
+
+std::vector<Plan> read_plans(const std::string& text) {
+  std::vector<Plan> plans;
+  const std::string name = "EncodingName: ", sample = "\nSample: ", encoded = "\nEncoded: [";
+  for (size_t at = text.find(name); at != std::string::npos;) {
+    const size_t s = text.find(sample, at), e = text.find(encoded, s), end = text.find(']', e);
+    Plan plan{text.substr(at + name.size(), s - at - name.size()),
+              text.substr(s + sample.size(), e - s - sample.size()),
+              {}};
+    for (size_t i = e + encoded.size(); i < end; i = text.find_first_of(" ]", i) + 1)
+      plan.ids.push_back(std::stoi(text.substr(i)));
+    plans.push_back(std::move(plan));
+    at = text.find(name, end);
+  }
+  return plans;
+}
+
+TEST(SlowTiktoken, EncodesAsTheVectorsSay) {
+  const auto folder = testing_data::root() / "tok-openai-ranks";
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no " << folder << " (set TUMBLER_TEST_DATA)";
+  const std::vector<Plan> plans = read_plans(io::read_file(folder / "TestPlans.txt"));
+  EXPECT_EQ(plans.size(), 313u);
+  std::map<std::string, Tokenizer> tokenizers;
+  for (const Plan& plan : plans) {
+    // p50k_edit has p50k_base's ranks, and special tokens that no sample holds.
+    const std::string file = plan.encoding == "p50k_edit" ? "p50k_base" : plan.encoding;
+    auto found = tokenizers.find(plan.encoding);
+    if (found == tokenizers.end())
+      found = tokenizers.emplace(plan.encoding, Tokenizer::load(folder / (file + ".tiktoken"))).first;
+    EXPECT_EQ(found->second.encode(plan.sample, true), plan.ids) << plan.encoding << ": " << plan.sample;
+    EXPECT_EQ(found->second.decode(plan.ids), plan.sample);
+  }
+  EXPECT_EQ(tokenizers.size(), 5u);
+}
+
+// The merges that are recovered from ranks, written as tokenizer.json and read again, give the same ids.
+TEST(SlowTiktoken, RanksBecomeTokenizerJson) {
+  const auto folder = testing_data::root() / "tok-openai-ranks";
+  if (!std::filesystem::exists(folder)) GTEST_SKIP() << "no " << folder << " (set TUMBLER_TEST_DATA)";
+  for (const char* name : {"r50k_base.tiktoken", "cl100k_base.tiktoken", "o200k_base.tiktoken"}) {
+    const Tokenizer ranks = Tokenizer::load(folder / name);
+    const Tokenizer json = Tokenizer::from_parts(parse_tokenizer_json(to_tokenizer_json(ranks), name));
+    for (const Plan& plan : read_plans(io::read_file(folder / "TestPlans.txt")))
+      EXPECT_EQ(ranks.encode(plan.sample), json.encode(plan.sample)) << plan.sample;
+  }
+}
+
+TEST(Tiktoken, DamagedLinesAreErrors) {
+  for (const char* text :
+       {"!!!! 0\n", "IQ==\n", "IQ== x\n", "IQ== -1\n", "IQ== 99999999999\n", "IQ== 0\nIg== 0\n", " 0\n"})
+    EXPECT_THROW(parse_tiktoken(text, "cl100k_base", "test"), Error) << text;
+  EXPECT_THROW(parse_tiktoken("IQ== 0\n", "unheard_of", "test"), Error);
+  EXPECT_THROW(Tokenizer::from_parts(parse_tiktoken("IQ== 0\n", "cl100k_base", "test")),
+               Error);  // bytes are missing
+}
+
+}  // namespace
+}  // namespace tumbler::tokens
