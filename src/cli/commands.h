@@ -6,5 +6,7 @@
 namespace tumbler::cli {
 
 void add_version(CLI::App& app);
+void add_data(CLI::App& app);
+void add_data_extract(CLI::App& data);
 
 }  // namespace tumbler::cli

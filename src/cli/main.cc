@@ -17,6 +17,7 @@ int main(int argc, char** argv) {
     app.require_subcommand(1);
     app.option_defaults()->always_capture_default();
     cli::add_version(app);
+    cli::add_data(app);
     CLI11_PARSE(app, argc, argv);
     return 0;
   } catch (const std::bad_alloc&) {
