@@ -13,13 +13,14 @@ namespace tumbler::crawl {
 
 struct Page {
   std::string id, url, date, file_path;
-  int64_t position = 0;     // ordinal of the page in its file
-  std::string content;      // UTF-8: HTML, or plain text where is_text
-  bool is_text = false;     // WET, JSONL with a "text" field
+  int64_t position = 0;  // ordinal of the page in its file
+  std::string content;   // UTF-8: HTML, or plain text where is_text
+  bool is_text = false;  // WET, JSONL with a "text" field
 };
 
-// Pages of one file, told apart by its name and first bytes: .warc[.gz|.zst], .wet[.gz], .html, .jsonl[.gz|.zst].
-// Records that are no pages (requests, warcinfo, images) are passed over and counted in skipped(); a bad record is a Reason.
+// Pages of one file, told apart by its name and first bytes: .warc[.gz|.zst], .wet[.gz], .html,
+// .jsonl[.gz|.zst]. Records that are no pages (requests, warcinfo, images) are passed over and counted in
+// skipped(); a bad record is a Reason.
 class PageReader {
  public:
   virtual ~PageReader() = default;
