@@ -1,0 +1,39 @@
+// Every kernel for AVX-512. Nothing may be included inside the region but .inl files: see simd.h.
+// GCC 12 warns of uninitialised values inside its own _mm512_ functions (GCC bug 105593): not in that header,
+// then.
+#ifndef __clang__
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+#ifndef __clang__
+#pragma GCC diagnostic pop
+#endif
+
+#include "kernels/simd.h"
+#include "kernels/table.h"
+
+#ifdef __clang__
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl"))), \
+                             apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")
+#endif
+namespace tumbler::kernels::avx512 {
+namespace {
+#include "kernels/simd_avx512.inl"
+//
+#include "kernels/all_simd.inl"
+}  // namespace
+}  // namespace tumbler::kernels::avx512
+#ifdef __clang__
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+
+namespace tumbler::kernels {
+constinit const Table kAvx512Table = avx512::make_table();
+}  // namespace tumbler::kernels
