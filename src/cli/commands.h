@@ -7,6 +7,8 @@ namespace tumbler::cli {
 
 void add_version(CLI::App& app);
 void add_data(CLI::App& app);
+void add_tokenizer(CLI::App& app);
+void add_tokens(CLI::App& app);
 void add_data_extract(CLI::App& data);
 
 }  // namespace tumbler::cli

@@ -18,6 +18,8 @@ int main(int argc, char** argv) {
     app.option_defaults()->always_capture_default();
     cli::add_version(app);
     cli::add_data(app);
+    cli::add_tokenizer(app);
+    cli::add_tokens(app);
     CLI11_PARSE(app, argc, argv);
     return 0;
   } catch (const std::bad_alloc&) {

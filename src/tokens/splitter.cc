@@ -361,4 +361,15 @@ size_t find_safe_cut(std::string_view text, size_t from) noexcept {
   return text.size();
 }
 
+std::vector<std::string_view> safe_parts(std::string_view text, size_t part_bytes) {
+  std::vector<std::string_view> parts;
+  while (text.size() > part_bytes) {
+    const size_t cut = find_safe_cut(text, part_bytes);
+    parts.push_back(text.substr(0, cut));
+    text.remove_prefix(cut);
+  }
+  if (!text.empty()) parts.push_back(text);
+  return parts;
+}
+
 }  // namespace tumbler::tokens

@@ -48,4 +48,8 @@ std::vector<std::string_view> split(Pattern pattern, std::string_view text);
 // none.
 size_t find_safe_cut(std::string_view text, size_t from) noexcept;
 
+// `text` in parts of at least `part_bytes` (but for the last) that can be split apart, so that one long text
+// keeps all threads busy.
+std::vector<std::string_view> safe_parts(std::string_view text, size_t part_bytes);
+
 }  // namespace tumbler::tokens
