@@ -175,28 +175,42 @@ const std::vector<Measure>& Page::measure(int32_t root, const Dropped& dropped) 
   return measures_;
 }
 
+namespace {
+
+// Is the element, by its name or tag, no part of the text?
+bool is_boilerplate(const Page& page, int32_t i) {
+  const HtmlTree& tree = page.tree();
+  const Tag tag = tree.tag(i);
+  const uint32_t hints = page.hints(i);
+  const Measure& m = page.measured(i);
+  const bool precision = page.options().favour_precision;
+  if (tag == figcaption_) return true;
+  if (tag == figure_) return m.paragraph_chars < 100;
+  if (tag == header_ && precision && m.chars - m.link_chars < 80) return true;
+  if (!in(kJudged, tag) || (hints & kHintArticleBody)) return false;
+  if (hints & (kHintBoilerplate | kHintHidden | kHintPermalink)) return true;
+  if ((hints & kHintTeaser) && m.links > 0) return true;  // a teaser links to its article; a lead paragraph does not
+  return precision && (hints & kHintDoubtful);
+}
+
+}  // namespace
+
 void prune_boilerplate(Page& page, int32_t root, Dropped& dropped) {
   const HtmlTree& tree = page.tree();
-  const uint32_t before = page.measure(root, dropped)[static_cast<size_t>(root)].chars;
-  uint32_t unwanted = kHintBoilerplate | kHintHidden | kHintTeaser | kHintPermalink;
-  if (page.options().favour_precision) unwanted |= kHintDoubtful;
+  const Measure all = page.measure(root, dropped)[static_cast<size_t>(root)];
   Dropped attempt = dropped;
   for (int32_t i = root + 1; i < tree[root].end;) {
-    const Tag tag = tree.tag(i);
     bool drop = dropped[static_cast<size_t>(i)];
-    if (!drop && tag != kText) {
-      drop = (page.hints(i) & unwanted) && in(kJudged, tag) && !(page.hints(i) & kHintArticleBody);
-      if (tag == header_ && page.options().favour_precision) drop |= page.measured(i).paragraph_chars < 200;
-      if (tag == figure_) drop |= page.measured(i).paragraph_chars < 100;
+    if (!drop && tree.tag(i) != kText && is_boilerplate(page, i)) {
       // What holds most of the text is no boilerplate, whatever it is called.
-      if (drop && !dropped[static_cast<size_t>(i)] && 2 * page.measured(i).paragraph_chars > before)
-        drop = false;
+      const Measure& m = page.measured(i);
+      drop = 2 * static_cast<uint64_t>(m.chars - m.link_chars) <= all.chars - all.link_chars;
     }
     if (drop) attempt[static_cast<size_t>(i)] = 1;
     i = drop ? tree[i].end : i + 1;
   }
   const uint32_t after = page.measure(root, attempt)[static_cast<size_t>(root)].chars;
-  if (7 * static_cast<uint64_t>(after) > before) dropped = std::move(attempt);
+  if (7 * static_cast<uint64_t>(after) > all.chars) dropped = std::move(attempt);
 }
 
 namespace {

@@ -88,7 +88,7 @@ constexpr Pattern kPatterns[] = {
      "^vote$ ^votes$ "
      "^voting ^like-button ^likes$ ^feedback-form ^back-to-top ^backtotop ^scroll-top ^totop$ ^rss$ "
      "^rss-feed ^feedburner "
-     "^disqus ^carousel ^slideshow ^slider$ ^gallery$ ^flickr ^instagram ^player$ ^video-player ^embed$ "
+     "^disqus ^twitter-tweet ^carousel ^slideshow ^slider$ ^gallery$ ^flickr ^instagram ^player$ ^video-player ^embed$ "
      "^embed-code ^shoutbox "
      "^blogroll ^language-switch ^lang-switch ^language-selector ^langselect ^call-to-action ^cta$ ^donate "
      "^donation ^flyout "
