@@ -28,6 +28,7 @@ bool may_hold_content(Tag tag) {
 
 // The steps in which the container of the text is looked for, from sure to vague.
 bool matches_step(const Page& page, int32_t i, int step) {
+  if (step == 5) return i == page.body();  // a page without a container, as manuals often are
   const uint32_t hints = page.hints(i);
   const Tag tag = page.tree().tag(i);
   if (!may_hold_content(tag)) return false;
@@ -46,7 +47,7 @@ bool matches_step(const Page& page, int32_t i, int step) {
       return tag == main_ || (hints & kHintMain);
   }
 }
-constexpr int kSteps = 5;
+constexpr int kSteps = 6;
 
 uint32_t paragraph_chars(const BlockText& text) {
   uint32_t sum = 0;
@@ -67,8 +68,10 @@ void drop_loose(BlockText& text, bool precision) {
 }
 
 bool ends_sentence(std::string_view text) {
-  while (!text.empty() && (text.back() == '"' || text.back() == ')' || text.back() == '\'')) text.remove_suffix(1);
-  for (std::string_view mark : {".", "!", "?", "\u3002", "\u2026", "\uFF01", "\uFF1F", ".\u201C", ".\u201D", "!\u201C", "?\u201C"})
+  while (!text.empty() && (text.back() == '"' || text.back() == ')' || text.back() == '\''))
+    text.remove_suffix(1);
+  for (std::string_view mark :
+       {".", "!", "?", "\u3002", "\u2026", "\uFF01", "\uFF1F", ".\u201C", ".\u201D", "!\u201C", "?\u201C"})
     if (text.ends_with(mark)) return true;
   return false;
 }
@@ -76,7 +79,9 @@ bool ends_sentence(std::string_view text) {
 // "Read more: <a>…</a>": a line between paragraphs that is there for its link.
 void drop_link_lines(BlockText& text) {
   std::erase_if(text.blocks, [&](const Block& block) {
-    if (block.kind != BlockKind::kParagraph && block.kind != BlockKind::kLoose && block.kind != BlockKind::kQuote) return false;
+    if (block.kind != BlockKind::kParagraph && block.kind != BlockKind::kLoose &&
+        block.kind != BlockKind::kQuote)
+      return false;
     return block.chars < 250 && 2 * block.link_chars > block.chars && !ends_sentence(text.view(block));
   });
 }
@@ -112,7 +117,8 @@ BlockText extract_from(Page& page, int32_t root, const Dropped& cleaned) {
   return text;
 }
 
-// The first step that yields anything decides. If its matches share the text among them, as sections of one page do, all count.
+// The first step that yields anything decides. If its matches share the text among them, as sections of one
+// page do, all count.
 BlockText extract_main(Page& page, const Dropped& cleaned) {
   const HtmlTree& tree = page.tree();
   for (int step = 0; step < kSteps; ++step) {

@@ -22,9 +22,10 @@ constexpr bool in(const TagSet& set, Tag tag) {
 
 // Never text, whatever surrounds them.
 constexpr TagSet kNeverText =
-    make_set(area_, audio_, base_, button_, canvas_, col_, colgroup_, datalist_, embed_, frame_, frameset_, head_, iframe_,
-             img_, input_, legend_, link_, map_, menuitem_, meta_, noembed_, noframes_, object_, optgroup_, option_, output_,
-             param_, picture_, progress_, rp_, rt_, script_, select_, source_, style_, svg_, textarea_, title_, track_, video_);
+    make_set(area_, audio_, base_, button_, canvas_, col_, colgroup_, datalist_, embed_, frame_, frameset_,
+             head_, iframe_, img_, input_, legend_, link_, map_, menuitem_, meta_, noembed_, noframes_,
+             object_, optgroup_, option_, output_, param_, picture_, progress_, rp_, rt_, script_, select_,
+             source_, style_, svg_, textarea_, title_, track_, video_);
 // Not text unless they hold most of what the page says.
 constexpr TagSet kBesideText = make_set(aside_, dialog_, footer_, form_, menu_, nav_, noscript_, search_);
 // Elements that are judged by their class names.
@@ -204,7 +205,8 @@ bool is_boilerplate(const Page& page, int32_t i) {
   if (tag == header_ && precision && m.chars - m.link_chars < 80) return true;
   if (!in(kJudged, tag) || (hints & kHintArticleBody)) return false;
   if (hints & (kHintBoilerplate | kHintHidden | kHintPermalink)) return true;
-  if ((hints & kHintTeaser) && m.links > 0) return true;  // a teaser links to its article; a lead paragraph does not
+  if ((hints & kHintTeaser) && m.links > 0)
+    return true;  // a teaser links to its article; a lead paragraph does not
   return precision && (hints & kHintDoubtful);
 }
 
