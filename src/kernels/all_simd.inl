@@ -2,6 +2,7 @@
 #include "kernels/simd_math.inl"
 //
 #include "kernels/activation_simd.inl"
+#include "kernels/attention_simd.inl"
 #include "kernels/cross_entropy_simd.inl"
 #include "kernels/embedding_simd.inl"
 #include "kernels/norm_simd.inl"

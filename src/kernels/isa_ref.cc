@@ -14,6 +14,10 @@ namespace {
 #include "kernels/optimizer_ref.inl"
 #include "kernels/rope_ref.inl"
 //
+template <class T>
+constexpr AttentionOps<T> make_attention_ops() {
+  return {nullptr, nullptr, nullptr};
+}
 #include "kernels/table.inl"
 }  // namespace
 }  // namespace tumbler::kernels::ref

@@ -43,6 +43,12 @@
 #define TUMBLER_INLINE inline __attribute__((always_inline))
 // On every lambda passed to for_lanes: a body called from two places would else become a real call a vector.
 #define TUMBLER_INLINE_LAMBDA __attribute__((always_inline))
+// Before a loop over registers: its trip count is a constant and it must be unrolled whole.
+#ifdef __clang__
+#define TUMBLER_UNROLL _Pragma("unroll")
+#else
+#define TUMBLER_UNROLL _Pragma("GCC unroll 16")
+#endif
 
 namespace tumbler::kernels {
 

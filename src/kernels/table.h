@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "kernels/activation.h"
+#include "kernels/attention_table.h"
 #include "kernels/cross_entropy.h"
 #include "kernels/dtype.h"
 #include "kernels/isa.h"
@@ -39,6 +40,8 @@ struct Ops {
   void (*glu_forward)(T* out, const T* gate_up, Gate gate, int64_t N, int64_t I);
   void (*glu_backward)(T* d_gate_up, const T* d_out, const T* gate_up, Gate gate, int64_t N, int64_t I);
   void (*add_in_place)(T* a, const T* b, int64_t n);
+
+  AttentionOps<T> attention;  // null in the table of `ref`: attention_ref.cc has no such units
 
   void (*embedding_forward)(T* out, const int32_t* tokens, const int32_t* positions, const T* wte,
                             const T* wpe, float scale, int64_t N, int64_t C);

@@ -13,6 +13,7 @@ constexpr Ops<T> make_ops() {
       .glu_forward = glu_forward<T>,
       .glu_backward = glu_backward<T>,
       .add_in_place = add_in_place<T>,
+      .attention = make_attention_ops<T>(),
       .embedding_forward = embedding_forward<T>,
       .embedding_backward = embedding_backward<T>,
       .cross_entropy_forward = cross_entropy_forward<T>,

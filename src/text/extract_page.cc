@@ -21,13 +21,11 @@ constexpr bool in(const TagSet& set, Tag tag) {
 }
 
 // Never text, whatever surrounds them.
-constexpr TagSet kNeverText =
-    make_set(area_, audio_, base_, button_, canvas_, col_, colgroup_, datalist_, embed_, frame_, frameset_,
-             head_, iframe_, img_, input_, legend_, link_, map_, menuitem_, meta_, noembed_, noframes_,
-             object_, optgroup_, option_, output_, param_, picture_, progress_, rp_, rt_, script_, select_,
-             source_, style_, svg_, textarea_, title_, track_, video_);
-// Not text unless they hold most of what the page says.
-constexpr TagSet kBesideText = make_set(aside_, dialog_, footer_, form_, menu_, nav_, noscript_, search_);
+constexpr TagSet kNeverText = make_set(
+    area_, aside_, audio_, base_, button_, canvas_, col_, colgroup_, datalist_, dialog_, embed_, footer_,
+    frame_, frameset_, head_, iframe_, img_, input_, legend_, link_, map_, menu_, menuitem_, meta_, nav_,
+    noembed_, noframes_, noscript_, object_, optgroup_, option_, output_, param_, picture_, progress_, rp_,
+    rt_, script_, search_, select_, source_, style_, svg_, textarea_, title_, track_, video_);
 // Elements that are judged by their class names.
 constexpr TagSet kJudged =
     make_set(div_, section_, ul_, ol_, li_, dl_, dd_, dt_, p_, span_, table_, tr_, td_, header_, details_,
@@ -134,33 +132,19 @@ void Page::collect_hints() {
   }
 }
 
-Dropped Page::clean() {
+Dropped Page::clean() const {
   Dropped dropped(static_cast<size_t>(tree_.size()), 0);
   for (int32_t i = 1; i < tree_.size();) {
-    const bool drop = in(kNeverText, tree_.tag(i)) || (!options_.include_tables && tree_.tag(i) == table_);
-    if (drop) dropped[static_cast<size_t>(i)] = 1;
-    i = drop ? tree_[i].end : i + 1;
-  }
-  const Measure all = measure(0, dropped)[0];
-  for (int32_t i = 1; i < tree_.size();) {
-    bool drop = dropped[static_cast<size_t>(i)];
-    if (!drop && tree_.tag(i) != kText && is_aside(i)) {
-      // Pages that put all they have into a <form>, or hide it until a script has run, do have text.
-      const Measure& m = measured(i);
-      drop = 2 * static_cast<uint64_t>(m.chars - m.link_chars) <= all.chars - all.link_chars;
-    }
+    const Tag tag = tree_.tag(i);
+    bool drop = in(kNeverText, tag) || (tag != kText && tag != body_ && is_hidden(tree_, i));
+    if (!options_.include_comments && (hints(i) & kHintComments) && tag != body_ && tag != article_ &&
+        tag != main_)
+      drop = !(hints(i) & (kHintArticleBody | kHintMain));
+    if (!options_.include_tables && tag == table_) drop = true;
     if (drop) dropped[static_cast<size_t>(i)] = 1;
     i = drop ? tree_[i].end : i + 1;
   }
   return dropped;
-}
-
-// Beside the text by its tag, by being hidden, or as readers' comments.
-bool Page::is_aside(int32_t i) const {
-  const Tag tag = tree_.tag(i);
-  if (in(kBesideText, tag) || is_hidden(tree_, i)) return true;
-  if (options_.include_comments || !(hints(i) & kHintComments)) return false;
-  return tag != body_ && tag != article_ && tag != main_ && !(hints(i) & (kHintArticleBody | kHintMain));
 }
 
 const std::vector<Measure>& Page::measure(int32_t root, const Dropped& dropped) {
@@ -191,43 +175,28 @@ const std::vector<Measure>& Page::measure(int32_t root, const Dropped& dropped) 
   return measures_;
 }
 
-namespace {
-
-// Is the element, by its name or tag, no part of the text?
-bool is_boilerplate(const Page& page, int32_t i) {
-  const HtmlTree& tree = page.tree();
-  const Tag tag = tree.tag(i);
-  const uint32_t hints = page.hints(i);
-  const Measure& m = page.measured(i);
-  const bool precision = page.options().favour_precision;
-  if (tag == figcaption_) return true;
-  if (tag == figure_) return m.paragraph_chars < 100;
-  if (tag == header_ && precision && m.chars - m.link_chars < 80) return true;
-  if (!in(kJudged, tag) || (hints & kHintArticleBody)) return false;
-  if (hints & (kHintBoilerplate | kHintHidden | kHintPermalink)) return true;
-  if ((hints & kHintTeaser) && m.links > 0)
-    return true;  // a teaser links to its article; a lead paragraph does not
-  return precision && (hints & kHintDoubtful);
-}
-
-}  // namespace
-
 void prune_boilerplate(Page& page, int32_t root, Dropped& dropped) {
   const HtmlTree& tree = page.tree();
-  const Measure all = page.measure(root, dropped)[static_cast<size_t>(root)];
+  const uint32_t before = page.measure(root, dropped)[static_cast<size_t>(root)].chars;
+  uint32_t unwanted = kHintBoilerplate | kHintHidden | kHintTeaser | kHintPermalink;
+  if (page.options().favour_precision) unwanted |= kHintDoubtful;
   Dropped attempt = dropped;
   for (int32_t i = root + 1; i < tree[root].end;) {
+    const Tag tag = tree.tag(i);
     bool drop = dropped[static_cast<size_t>(i)];
-    if (!drop && tree.tag(i) != kText && is_boilerplate(page, i)) {
+    if (!drop && tag != kText) {
+      drop = (page.hints(i) & unwanted) && in(kJudged, tag) && !(page.hints(i) & kHintArticleBody);
+      if (tag == header_ && page.options().favour_precision) drop |= page.measured(i).paragraph_chars < 200;
+      if (tag == figure_) drop |= page.measured(i).paragraph_chars < 100;
       // What holds most of the text is no boilerplate, whatever it is called.
-      const Measure& m = page.measured(i);
-      drop = 2 * static_cast<uint64_t>(m.chars - m.link_chars) <= all.chars - all.link_chars;
+      if (drop && !dropped[static_cast<size_t>(i)] && 2 * page.measured(i).paragraph_chars > before)
+        drop = false;
     }
     if (drop) attempt[static_cast<size_t>(i)] = 1;
     i = drop ? tree[i].end : i + 1;
   }
   const uint32_t after = page.measure(root, attempt)[static_cast<size_t>(root)].chars;
-  if (7 * static_cast<uint64_t>(after) > all.chars) dropped = std::move(attempt);
+  if (7 * static_cast<uint64_t>(after) > before) dropped = std::move(attempt);
 }
 
 namespace {
