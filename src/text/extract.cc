@@ -28,6 +28,7 @@ bool may_hold_content(Tag tag) {
 
 // The steps in which the container of the text is looked for, from sure to vague.
 bool matches_step(const Page& page, int32_t i, int step) {
+  if (step == 5) return i == page.body();  // a page without a container, as manuals often are
   const uint32_t hints = page.hints(i);
   const Tag tag = page.tree().tag(i);
   if (!may_hold_content(tag)) return false;
@@ -46,7 +47,7 @@ bool matches_step(const Page& page, int32_t i, int step) {
       return tag == main_ || (hints & kHintMain);
   }
 }
-constexpr int kSteps = 5;
+constexpr int kSteps = 6;
 
 uint32_t paragraph_chars(const BlockText& text) {
   uint32_t sum = 0;
@@ -66,6 +67,25 @@ void drop_loose(BlockText& text, bool precision) {
   });
 }
 
+bool ends_sentence(std::string_view text) {
+  while (!text.empty() && (text.back() == '"' || text.back() == ')' || text.back() == '\''))
+    text.remove_suffix(1);
+  for (std::string_view mark :
+       {".", "!", "?", "\u3002", "\u2026", "\uFF01", "\uFF1F", ".\u201C", ".\u201D", "!\u201C", "?\u201C"})
+    if (text.ends_with(mark)) return true;
+  return false;
+}
+
+// "Read more: <a>…</a>": a line between paragraphs that is there for its link.
+void drop_link_lines(BlockText& text) {
+  std::erase_if(text.blocks, [&](const Block& block) {
+    if (block.kind != BlockKind::kParagraph && block.kind != BlockKind::kLoose &&
+        block.kind != BlockKind::kQuote)
+      return false;
+    return block.chars < 250 && 2 * block.link_chars > block.chars && !ends_sentence(text.view(block));
+  });
+}
+
 // Headings at the end have lost their text, and the same text twice in a row is a mistake of the page.
 void tidy(BlockText& text) {
   while (!text.blocks.empty() && text.blocks.back().kind == BlockKind::kHeading) text.blocks.pop_back();
@@ -76,42 +96,69 @@ void tidy(BlockText& text) {
   });
 }
 
-BlockText extract_from(Page& page, int32_t root, const Dropped& cleaned) {
+void polish(const Page& page, BlockText& text) {
+  drop_loose(text, page.options().favour_precision);
+  if (page.options().favour_precision) drop_link_lines(text);
+  tidy(text);
+}
+
+void append_from(Page& page, int32_t root, const Dropped& cleaned, BlockText& out) {
   Dropped dropped = cleaned;
   dropped[static_cast<size_t>(root)] = 0;
   prune_boilerplate(page, root, dropped);
   prune_link_blocks(page, root, dropped);
-  BlockText text = collect_blocks(page, root, dropped);
-  drop_loose(text, page.options().favour_precision);
-  tidy(text);
+  append_blocks(page, root, dropped, out);
+}
+
+BlockText extract_from(Page& page, int32_t root, const Dropped& cleaned) {
+  BlockText text;
+  append_from(page, root, cleaned, text);
+  polish(page, text);
   return text;
 }
 
-// The first step that yields anything decides; of its matches the one with most text in paragraphs.
+// The first step that yields anything decides. If its matches share the text among them, as sections of one
+// page do, all count.
 BlockText extract_main(Page& page, const Dropped& cleaned) {
   const HtmlTree& tree = page.tree();
-  page.measure(0, cleaned);
   for (int step = 0; step < kSteps; ++step) {
+    page.measure(0, cleaned);
+    std::vector<int32_t> matches;  // outermost
     int32_t best = -1;
-    uint32_t best_chars = 0;
-    for (int32_t i = 1; i < tree.size();) {
+    uint32_t best_chars = 0, sum = 0;
+    for (int32_t i = 1, outer_end = 0; i < tree.size();) {
       if (cleaned[static_cast<size_t>(i)]) {
         i = tree[i].end;
         continue;
       }
       if (matches_step(page, i, step)) {
         const Measure& m = page.measured(i);
-        if (best < 0 || m.chars - m.link_chars > 2 * best_chars) {
+        const uint32_t chars = m.chars - m.link_chars;
+        if (best < 0 || chars > 2 * best_chars) {
           best = i;
-          best_chars = m.chars - m.link_chars;
+          best_chars = chars;
+        }
+        if (i >= outer_end) {
+          matches.push_back(i);
+          sum += chars;
+          outer_end = tree[i].end;
         }
       }
       ++i;
     }
     if (best < 0) continue;
+    // A container that misses most of the page's paragraphs is a box beside them.
+    const Measure& whole = page.measured(page.body());
+    const uint64_t prose = std::min(whole.paragraph_chars, whole.chars - whole.link_chars);
+    if (step + 1 < kSteps && 5 * static_cast<uint64_t>(std::max(sum, best_chars)) < prose) continue;
     BlockText text = extract_from(page, best, cleaned);
+    if (matches.size() > 1 && 3 * best_chars < 2 * sum) {
+      BlockText all;
+      for (int32_t root : matches) append_from(page, root, cleaned, all);
+      polish(page, all);
+      if (all.chars() > text.chars()) return all;
+    }
     if (text.blocks.size() > 1) return text;
-    page.measure(0, cleaned);
   }
   return {};
 }

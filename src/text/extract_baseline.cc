@@ -9,7 +9,7 @@ namespace {
 using enum Tag;
 
 // Paragraphs, quotes and code of the whole page, each once.
-BlockText all_paragraphs(const Page& page) {
+BlockText all_paragraphs(Page& page) {
   const Dropped dropped = page.clean();
   BlockText text = collect_blocks(page, page.body(), dropped);
   std::unordered_set<std::string_view> seen;

@@ -66,13 +66,15 @@ class BlockWriter {
         tables_.push_back({is_data_table(i), false});
         break;
       case tr_:
-        if (in_data_table()) tables_.back().has_cell = false;
+        if (in_data_table()) {
+          ++depth_.cell;
+          tables_.back().has_cell = false;
+        }
         break;
       case td_:
       case th_:
       case caption_:
-        if (in_data_table() && tag != caption_) {
-          ++depth_.cell;
+        if (in_data_table() && depth_.cell > 0 && tag != caption_) {
           if (tables_.back().has_cell) add_separator();
           tables_.back().has_cell = true;
         }
@@ -118,11 +120,7 @@ class BlockWriter {
         tables_.pop_back();
         break;
       case tr_:
-        if (in_data_table()) flush();
-        break;
-      case td_:
-      case th_:
-        if (in_data_table()) --depth_.cell;
+        if (in_data_table() && --depth_.cell == 0) flush();
         break;
       default:
         if (is_heading(tag)) --depth_.heading;
@@ -151,7 +149,8 @@ class BlockWriter {
       }
       if (tag == p_) ++paragraphs;
       cell_chars += page_.text_chars(i);
-      if (cell_chars > 1000 || paragraphs > 3) return false;
+      if (cell_chars > 1000 || paragraphs > 3 || (paragraphs > 1 && cell_chars > 300 && rows == 1))
+        return false;
       ++i;
     }
     return cells > rows;  // one column is layout
@@ -166,12 +165,9 @@ class BlockWriter {
   }
 
   void add_separator() {
-    if (current_size() > 0) {
-      out_.bytes += " | ";
-      pending_space_ = false;
-    } else {
-      out_.bytes += "| ";
-    }
+    begin_if_empty();
+    out_.bytes += current_size() > 0 ? " | " : "| ";
+    pending_space_ = false;
   }
 
   size_t current_size() const { return out_.bytes.size() - current_.offset; }
@@ -256,7 +252,10 @@ class BlockWriter {
     std::string& bytes = out_.bytes;
     const bool code = current_begun_ && current_.kind == BlockKind::kCode;
     while (bytes.size() > current_.offset && is_html_space(bytes.back())) bytes.pop_back();
-    if (code) trim_code();
+    if (code)
+      trim_code();
+    else if (current_.kind == BlockKind::kRow)
+      trim_row();
     current_.size = static_cast<uint32_t>(bytes.size() - current_.offset);
     const std::string_view view(bytes.data() + current_.offset, current_.size);
     if (current_.size > 0 && has_word(view)) {
@@ -268,6 +267,18 @@ class BlockWriter {
     current_ = {};
     current_.offset = static_cast<uint32_t>(bytes.size());
     current_begun_ = false;
+  }
+
+  // A row with one cell that says something is a line like any other.
+  void trim_row() {
+    std::string& bytes = out_.bytes;
+    const std::string_view row(bytes.data() + current_.offset, bytes.size() - current_.offset);
+    const size_t first = row.find_first_not_of("| ");
+    if (first == row.npos) return bytes.resize(current_.offset);
+    const size_t last = row.find_last_not_of("| ");
+    if (row.substr(first, last - first).find(" | ") != row.npos) return;
+    const std::string cell(row.substr(first, last + 1 - first));
+    bytes.replace(current_.offset, std::string::npos, cell);
   }
 
   // Blank lines before the first line of code, and spaces at line ends.

@@ -21,16 +21,21 @@ constexpr bool in(const TagSet& set, Tag tag) {
 }
 
 // Never text, whatever surrounds them.
-constexpr TagSet kNeverText = make_set(
-    area_, aside_, audio_, base_, button_, canvas_, col_, colgroup_, datalist_, dialog_, embed_, footer_,
-    frame_, frameset_, head_, iframe_, img_, input_, legend_, link_, map_, menu_, menuitem_, meta_, nav_,
-    noembed_, noframes_, noscript_, object_, optgroup_, option_, output_, param_, picture_, progress_, rp_,
-    rt_, script_, search_, select_, source_, style_, svg_, textarea_, title_, track_, video_);
+constexpr TagSet kNeverText =
+    make_set(area_, audio_, base_, button_, canvas_, col_, colgroup_, datalist_, embed_, frame_, frameset_,
+             head_, iframe_, img_, input_, legend_, link_, map_, menuitem_, meta_, noembed_, noframes_,
+             object_, optgroup_, option_, output_, param_, picture_, progress_, rp_, rt_, script_, select_,
+             source_, style_, svg_, textarea_, title_, track_, video_);
+// Not text unless they hold most of what the page says.
+constexpr TagSet kBesideText = make_set(aside_, dialog_, footer_, form_, menu_, nav_, noscript_, search_);
 // Elements that are judged by their class names.
 constexpr TagSet kJudged =
     make_set(div_, section_, ul_, ol_, li_, dl_, dd_, dt_, p_, span_, table_, tr_, td_, header_, details_,
              figure_, h2_, h3_, h4_, h5_, h6_, strong_, small_, address_, time_, fieldset_, center_, kUnknown,
              a_, label_, em_, i_, b_, cite_);
+// Elsewhere an id is the target of a link rather than a role.
+constexpr TagSet kNamedById = make_set(div_, section_, article_, main_, ul_, ol_, dl_, table_, td_, header_,
+                                       details_, figure_, form_, aside_, nav_, footer_, center_, kUnknown);
 constexpr TagSet kHeadingTags = make_set(h1_, h2_, h3_, h4_, h5_, h6_);
 constexpr TagSet kBlock =
     make_set(address_, article_, aside_, blockquote_, body_, caption_, center_, dd_, details_, dialog_, dir_,
@@ -40,6 +45,13 @@ constexpr TagSet kBlock =
 
 bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != text.npos;
+}
+
+std::string letters(std::string_view text) {
+  std::string out;
+  for (char c : text)
+    if ((c | 32) >= 'a' && (c | 32) <= 'z') out += static_cast<char>(c | 32);
+  return out;
 }
 
 bool hides(std::string_view style) {
@@ -117,9 +129,7 @@ void Page::collect_hints() {
       if (fresh) found->second = find_hints(name);
       hints = found->second;
     }
-    if (const std::string_view id = tree_.attribute(i, Attribute::id_);
-        !id.empty() && !in(kHeadingTags, tree_.tag(i)))
-      hints |= find_hints(id);
+    if (in(kNamedById, tree_.tag(i))) hints |= id_hints(i, hints);
     if (const std::string_view role = tree_.attribute(i, Attribute::role_); !role.empty()) {
       if (role == "main")
         hints |= kHintMain;
@@ -132,19 +142,53 @@ void Page::collect_hints() {
   }
 }
 
-Dropped Page::clean() const {
+// Manuals name a section after its heading ("handling-security-related-bugs"): such a name says nothing of
+// its role.
+uint32_t Page::id_hints(int32_t i, uint32_t class_hints) const {
+  constexpr uint32_t kDrops = kHintBoilerplate | kHintDoubtful | kHintTeaser | kHintHidden | kHintNegative;
+  constexpr int32_t kLook = 16;  // nodes in which the heading has to come
+  const std::string_view id = tree_.attribute(i, Attribute::id_);
+  const uint32_t hints = id.empty() ? 0 : find_hints(id);
+  if (class_hints & kHintSection) return 0;
+  if (!(hints & kDrops)) return hints;
+  int32_t heading = i + 1;
+  const int32_t end = std::min(tree_[i].end, i + kLook);
+  while (heading < end && !in(kHeadingTags, tree_.tag(heading))) ++heading;
+  if (heading >= end) return hints;
+  const std::string name = letters(id);
+  std::string title;
+  for (int32_t k = heading; k < tree_[heading].end; ++k)
+    if (tree_.tag(k) == kText) title += letters(tree_.text(k));
+  return contains(title, name) && (title.size() > 10 || tree_.tag(i) == section_) ? hints & ~kDrops : hints;
+}
+
+Dropped Page::clean() {
   Dropped dropped(static_cast<size_t>(tree_.size()), 0);
   for (int32_t i = 1; i < tree_.size();) {
-    const Tag tag = tree_.tag(i);
-    bool drop = in(kNeverText, tag) || (tag != kText && tag != body_ && is_hidden(tree_, i));
-    if (!options_.include_comments && (hints(i) & kHintComments) && tag != body_ && tag != article_ &&
-        tag != main_)
-      drop = !(hints(i) & (kHintArticleBody | kHintMain));
-    if (!options_.include_tables && tag == table_) drop = true;
+    const bool drop = in(kNeverText, tree_.tag(i)) || (!options_.include_tables && tree_.tag(i) == table_);
+    if (drop) dropped[static_cast<size_t>(i)] = 1;
+    i = drop ? tree_[i].end : i + 1;
+  }
+  const Measure all = measure(0, dropped)[0];
+  for (int32_t i = 1; i < tree_.size();) {
+    bool drop = dropped[static_cast<size_t>(i)];
+    if (!drop && tree_.tag(i) != kText && is_aside(i)) {
+      // Pages that put all they have into a <form>, or hide it until a script has run, do have text.
+      const Measure& m = measured(i);
+      drop = 2 * static_cast<uint64_t>(m.chars - m.link_chars) <= all.chars - all.link_chars;
+    }
     if (drop) dropped[static_cast<size_t>(i)] = 1;
     i = drop ? tree_[i].end : i + 1;
   }
   return dropped;
+}
+
+// Beside the text by its tag, by being hidden, or as readers' comments.
+bool Page::is_aside(int32_t i) const {
+  const Tag tag = tree_.tag(i);
+  if (in(kBesideText, tag) || is_hidden(tree_, i)) return true;
+  if (options_.include_comments || !(hints(i) & kHintComments)) return false;
+  return tag != body_ && tag != article_ && tag != main_ && !(hints(i) & (kHintArticleBody | kHintMain));
 }
 
 const std::vector<Measure>& Page::measure(int32_t root, const Dropped& dropped) {
@@ -175,28 +219,57 @@ const std::vector<Measure>& Page::measure(int32_t root, const Dropped& dropped) 
   return measures_;
 }
 
+namespace {
+
+constexpr TagSet kSentence = make_set(p_, li_, dd_, dt_, td_, th_, h1_, h2_, h3_, h4_, h5_, h6_, blockquote_,
+                                      a_, span_, strong_, em_, b_, i_, small_, pre_, code_);
+constexpr TagSet kInline = make_set(a_, span_, strong_, em_, b_, i_, small_, cite_, label_, time_, kUnknown);
+
+// A word in a sentence is not dropped for its class: that would leave holes in the prose.
+bool is_within_sentence(const Page& page, int32_t i) {
+  const HtmlTree& tree = page.tree();
+  if (!in(kInline, tree.tag(i))) return false;
+  const Measure& up = page.measured(tree[i].parent);
+  return in(kSentence, tree.tag(tree[i].parent)) && up.chars > 2 * page.measured(i).chars;
+}
+
+// Is the element, by its name or tag, no part of the text?
+bool is_boilerplate(const Page& page, int32_t i) {
+  const HtmlTree& tree = page.tree();
+  const Tag tag = tree.tag(i);
+  const uint32_t hints = page.hints(i);
+  const Measure& m = page.measured(i);
+  const bool precision = page.options().favour_precision;
+  if (tag == figcaption_) return true;
+  if (tag == figure_) return m.paragraph_chars < 100;
+  if (tag == header_ && precision && m.chars - m.link_chars < 80) return true;
+  if (!in(kJudged, tag) || (hints & kHintArticleBody)) return false;
+  if (hints & (kHintHidden | kHintPermalink)) return true;
+  if (is_within_sentence(page, i)) return false;
+  if (hints & kHintBoilerplate) return true;
+  if ((hints & kHintTeaser) && m.links > 0)
+    return true;  // a teaser links to its article; a lead paragraph does not
+  return precision && (hints & kHintDoubtful);
+}
+
+}  // namespace
+
 void prune_boilerplate(Page& page, int32_t root, Dropped& dropped) {
   const HtmlTree& tree = page.tree();
-  const uint32_t before = page.measure(root, dropped)[static_cast<size_t>(root)].chars;
-  uint32_t unwanted = kHintBoilerplate | kHintHidden | kHintTeaser | kHintPermalink;
-  if (page.options().favour_precision) unwanted |= kHintDoubtful;
+  const Measure all = page.measure(root, dropped)[static_cast<size_t>(root)];
   Dropped attempt = dropped;
   for (int32_t i = root + 1; i < tree[root].end;) {
-    const Tag tag = tree.tag(i);
     bool drop = dropped[static_cast<size_t>(i)];
-    if (!drop && tag != kText) {
-      drop = (page.hints(i) & unwanted) && in(kJudged, tag) && !(page.hints(i) & kHintArticleBody);
-      if (tag == header_ && page.options().favour_precision) drop |= page.measured(i).paragraph_chars < 200;
-      if (tag == figure_) drop |= page.measured(i).paragraph_chars < 100;
+    if (!drop && tree.tag(i) != kText && is_boilerplate(page, i)) {
       // What holds most of the text is no boilerplate, whatever it is called.
-      if (drop && !dropped[static_cast<size_t>(i)] && 2 * page.measured(i).paragraph_chars > before)
-        drop = false;
+      const Measure& m = page.measured(i);
+      drop = 2 * static_cast<uint64_t>(m.chars - m.link_chars) <= all.chars - all.link_chars;
     }
     if (drop) attempt[static_cast<size_t>(i)] = 1;
     i = drop ? tree[i].end : i + 1;
   }
   const uint32_t after = page.measure(root, attempt)[static_cast<size_t>(root)].chars;
-  if (7 * static_cast<uint64_t>(after) > before) dropped = std::move(attempt);
+  if (7 * static_cast<uint64_t>(after) > all.chars) dropped = std::move(attempt);
 }
 
 namespace {
@@ -248,6 +321,9 @@ void prune_link_blocks(Page& page, int32_t root, Dropped& dropped) {
         case h5_:
         case h6_:
           drop |= precision && m.links > 0 && mostly_links(m, 100, false);
+          break;
+        case td_:
+          drop |= m.links > 1 && m.chars < 100 && 5 * m.link_chars > 4 * m.chars;
           break;
         case table_:
           drop |= is_link_table(m);

@@ -33,7 +33,7 @@ class Page {
 
   // What is text on no page: scripts, forms, navigation, hidden elements, and comments unless they are
   // wanted.
-  Dropped clean() const;
+  Dropped clean();
   // Measures the subtree of `root`, bottom-up in one pass. Indexed by node; entries outside the subtree are
   // stale.
   const std::vector<Measure>& measure(int32_t root, const Dropped& dropped);
@@ -41,6 +41,8 @@ class Page {
 
  private:
   void collect_hints();
+  uint32_t id_hints(int32_t i, uint32_t class_hints) const;
+  bool is_aside(int32_t i) const;
 
   HtmlTree tree_;
   ExtractOptions options_;

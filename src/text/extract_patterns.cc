@@ -35,7 +35,7 @@ constexpr Pattern kPatterns[] = {
     {kHintArticle,
      "[article] [post] [entry] [story] [hentry] [single-post] ^single-post ^blog-post$ ^blogpost$ "
      "^news-article ^article-wrap "
-     "^main-column ^maincolumn ^primary$ ^story$ ^article-container ^post-wrap ^post-container [blog] [news] "
+     "^main-column ^maincolumn ^story$ ^article-container ^post-wrap ^post-container [blog] [news] "
      "[newsitem] "
      "^single-article ^full-story ^press-release$ ^pressrelease"},
     {kHintContent,
@@ -64,7 +64,7 @@ constexpr Pattern kPatterns[] = {
      "^recommend "
      "^recommended ^recommendation ^read-more$ ^readmore$ ^more-link$ ^morelink ^more-stories ^more-news "
      "^more-articles "
-     "^more-posts ^also-read ^read-also ^see-also$ ^you-may ^youmay ^trending ^most-read ^mostread "
+     "^more-posts ^also-read ^read-also ^you-may ^youmay ^trending ^most-read ^mostread "
      "^most-popular ^popular-posts "
      "^popular$ ^latest-posts ^latest-news ^recent-posts ^recentposts ^archive-list ^tag-cloud ^tagcloud "
      "^tags$ ^tag-list "
@@ -88,7 +88,8 @@ constexpr Pattern kPatterns[] = {
      "^vote$ ^votes$ "
      "^voting ^like-button ^likes$ ^feedback-form ^back-to-top ^backtotop ^scroll-top ^totop$ ^rss$ "
      "^rss-feed ^feedburner "
-     "^disqus ^carousel ^slideshow ^slider$ ^gallery$ ^flickr ^instagram ^player$ ^video-player ^embed$ "
+     "^disqus ^twitter-tweet ^carousel ^slideshow ^slider$ ^gallery$ ^flickr ^instagram ^player$ "
+     "^video-player ^embed$ "
      "^embed-code ^shoutbox "
      "^blogroll ^language-switch ^lang-switch ^language-selector ^langselect ^call-to-action ^cta$ ^donate "
      "^donation ^flyout "
@@ -96,7 +97,7 @@ constexpr Pattern kPatterns[] = {
      "^vcard$ ^catlinks "
      "^mw-editsection ^editsection ^reflist-nav ^navbox ^printfooter ^site-header ^page-header-nav "
      "^sphinxsidebar ^tightmenu "
-     "^nosearch ^searchmenu ^quickview ^jumpto ^jump-to ^ticker ^teaser-list ^crosslinks ^linklist$ "
+     "^searchmenu ^quickview ^jumpto ^jump-to ^ticker ^teaser-list ^crosslinks ^linklist$ "
      "^link-list$ ^linkbox ^infobox-nav "
      "^profile-card ^avatar ^gravatar ^user-info ^userinfo ^user-card ^mod-related ^teaserbox "
      "^notification-bar ^cookies "
@@ -142,6 +143,11 @@ constexpr Pattern kPatterns[] = {
      "^linenos ^lineno$ ^linenodiv ^line-numbers-rows ^gutter$ ^line-number$ ^copybtn ^copy-button "
      "^copy-code ^genanchor "
      "^id-link ^id_link ^permalink$ ^edit-link$ ^editlink"},
+
+    {kHintSection,
+     "[sect1] [sect2] [sect3] [sect4] [sect5] [refsect1] [refsect2] [refsect3] [refsynopsisdiv] [refentry] "
+     "[chapter] [appendix] "
+     "[preface] [glossary]"},
 
     // --- readability's words
     {kHintUnlikely,
@@ -218,16 +224,14 @@ struct SplitName {
     char previous = ' ';
     for (char c : name) {
       if (size == kMax) break;
+      const bool upper = c >= 'A' && c <= 'Z', digit = c >= '0' && c <= '9';
+      const bool after_small = previous >= 'a' && previous <= 'z';
       if (c == ' ' || c == '\n' || c == '\t' || c == '\r' || c == '\f') {
         pending = kWordStart | kNameStart;
-      } else if (is_separator(c) || symbol(static_cast<char>(c | 32)) < 0) {
-        if (!(c >= '0' && c <= '9')) pending |= kWordStart;
-        if (c >= '0' && c <= '9') push(c, pending);
+      } else if (!upper && symbol(c) < 0) {
+        pending |= kWordStart;
       } else {
-        const bool upper = c >= 'A' && c <= 'Z';
-        if (upper && previous >= 'a' && previous <= 'z') pending |= kWordStart;
-        const bool digit = c >= '0' && c <= '9';
-        if (digit && previous >= 'a' && previous <= 'z') pending |= kWordStart;
+        if (after_small && (upper || digit)) pending |= kWordStart;
         push(upper ? static_cast<char>(c + 32) : c, pending);
       }
       previous = c;

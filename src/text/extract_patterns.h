@@ -24,6 +24,8 @@ enum Hint : uint32_t {
   kHintMaybe = 1u << 11,
   kHintPositive = 1u << 12,
   kHintNegative = 1u << 13,
+  kHintSection = 1u << 14,  // a section of a manual, in DocBook's names
+
 };
 
 // The hints of one class or id attribute. Words are looked for case-insensitively; a word begins after

@@ -215,7 +215,7 @@ void decode_entities(std::string_view text, bool in_attribute, std::string& out)
 }
 
 std::string_view HtmlTokenizer::decoded(std::string_view text, bool in_attribute) {
-  if (!std::memchr(text.data(), '&', text.size())) return text;
+  if (text.find('&') == text.npos) return text;
   std::string out;
   out.reserve(text.size());
   decode_entities(text, in_attribute, out);

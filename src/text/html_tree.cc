@@ -31,10 +31,10 @@ constexpr TagSet kClosesParagraph =
              fieldset_, figcaption_, figure_, footer_, form_, h1_, h2_, h3_, h4_, h5_, h6_, header_, hgroup_,
              hr_, li_, main_, menu_, nav_, ol_, p_, pre_, search_, section_, summary_, table_, ul_, xmp_);
 // No end tag inside reaches through these ("has an element in scope", 13.2.4.2).
-constexpr TagSet kScope = make_set(html_, table_, td_, th_, caption_, button_, object_, svg_, math_, select_);
+constexpr TagSet kScope = make_set(html_, table_, td_, th_, caption_, object_, svg_, math_);
 // And no <li>, <dd> or <dt> closes one outside of these.
-constexpr TagSet kListScope = make_set(html_, table_, td_, th_, caption_, button_, object_, ul_, ol_, dl_,
-                                       dir_, menu_, blockquote_, section_, article_);
+constexpr TagSet kListScope = make_set(html_, table_, td_, th_, caption_, object_, ul_, ol_, dl_, dir_, menu_,
+                                       blockquote_, section_, article_);
 constexpr TagSet kInline =
     make_set(a_, abbr_, b_, cite_, code_, del_, em_, font_, i_, ins_, kbd_, label_, mark_, q_, s_, samp_,
              small_, span_, strike_, strong_, sub_, sup_, time_, tt_, u_, var_, kUnknown);

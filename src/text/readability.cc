@@ -56,7 +56,7 @@ double base_score(Tag tag) {
 }
 
 // What can never be text, and what its names call unlikely.
-Dropped drop_unlikely(const Page& page, bool unlikely_too) {
+Dropped drop_unlikely(Page& page, bool unlikely_too) {
   const HtmlTree& tree = page.tree();
   Dropped dropped = page.clean();
   if (!unlikely_too) return dropped;
