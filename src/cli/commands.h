@@ -10,5 +10,6 @@ void add_data(CLI::App& app);
 void add_tokenizer(CLI::App& app);
 void add_tokens(CLI::App& app);
 void add_data_extract(CLI::App& data);
+void add_bench_tokenizer(CLI::App& bench);
 
 }  // namespace tumbler::cli

@@ -43,8 +43,6 @@ constexpr uint32_t bit(CharClass c) {
 }
 constexpr uint32_t kLetters = bit(CharClass::kUpper) | bit(CharClass::kLower) | bit(CharClass::kLetter);
 constexpr uint32_t kSpaces = bit(CharClass::kSpace) | bit(CharClass::kNewline);
-constexpr uint32_t kHeads =
-    bit(CharClass::kUpper) | bit(CharClass::kLetter) | bit(CharClass::kMark);  // o200k: not lower
 constexpr uint32_t kTails =
     bit(CharClass::kLower) | bit(CharClass::kLetter) | bit(CharClass::kMark);  // o200k: not upper
 constexpr uint32_t kCased = bit(CharClass::kLetter) | bit(CharClass::kMark);   // in both
