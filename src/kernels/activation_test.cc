@@ -8,11 +8,14 @@ namespace tumbler::kernels {
 namespace {
 
 template <class T>
-struct Run {
+struct Results {
   Array<T> gelu, gelu_d, glu[2], glu_d[2], sum;
-  explicit Run(int64_t N, int64_t I)
-      : gelu(N * I), gelu_d(N * I, 1), glu{Array<T>(N * I), Array<T>(N * I)},
-        glu_d{Array<T>(N * 2 * I, 2, 3), Array<T>(N * 2 * I, 2, 3)}, sum(N * I, 3) {
+  explicit Results(int64_t N, int64_t I)
+      : gelu(N * I),
+        gelu_d(N * I, 1),
+        glu{Array<T>(N * I), Array<T>(N * I)},
+        glu_d{Array<T>(N * 2 * I, 2, 3), Array<T>(N * 2 * I, 2, 3)},
+        sum(N * I, 3) {
     const Array<T> x(N * I, 4, 3), dy(N * I, 5);
     gelu_forward<T>(gelu, x, N * I);
     gelu_backward<T>(gelu_d, gelu_d, x, N * I);  // in place
@@ -29,14 +32,14 @@ template <class T>
 void compare_with_ref(const TestedIsa& isa) {
   const auto run = [](const Table* table, int64_t N, int64_t I) {
     const WithTable with(table);
-    return Run<T>(N, I);
+    return Results<T>(N, I);
   };
   for (const int64_t I : test_lengths()) {
     const int64_t N = I % 3 + 1;
-    const Run<T> got = run(isa.table, N, I), expected = run(&kRefTable, N, I);
+    const Results<T> got = run(isa.table, N, I), expected = run(&kRefTable, N, I);
     const std::string what = fmt::format("{} {} N {} I {}", isa.name, sizeof(T), N, I);
-    // sigmoid within 4 ulp, an argument up to 2u = 100 which is itself off by an ulp or two and whose error the exponential
-    // turns into a relative one, |2u| * 4 eps; values are of size 1 to 30.
+    // sigmoid within 4 ulp, an argument up to 2u = 100 which is itself off by an ulp or two and whose error
+    // the exponential turns into a relative one, |2u| * 4 eps; values are of size 1 to 30.
     const double relative = 400 * kFloatEps + storage_eps<T>(), absolute = 64 * kFloatEps;
     expect_close(got.gelu, expected.gelu, relative, absolute, what + " gelu");
     expect_close(got.gelu_d, expected.gelu_d, relative, absolute, what + " d gelu");
@@ -77,7 +80,9 @@ TEST(Activation, gradients_agree_with_finite_differences) {
   const int64_t N = 3, I = 21;
   const Array<float> x(N * I, 1, 2), dy(N * I, 2), gate_up(N * 2 * I, 3, 2);
   Array<float> dx(N * I), d_gate_up(N * 2 * I);
-  const auto gelu = [](double v) { return 0.5 * v * (1 + std::tanh(0.7978845608028654 * (v + 0.044715 * v * v * v))); };
+  const auto gelu = [](double v) {
+    return 0.5 * v * (1 + std::tanh(0.7978845608028654 * (v + 0.044715 * v * v * v)));
+  };
   const auto silu = [](double v) { return v / (1 + std::exp(-v)); };
   std::vector<TestedIsa> isas = tested_isas();
   isas.push_back({"ref", &kRefTable, nullptr});
@@ -96,7 +101,8 @@ TEST(Activation, gradients_agree_with_finite_differences) {
         double loss = 0;
         for (int64_t n = 0; n < N; ++n) {
           for (int64_t i = 0; i < I; ++i) {
-            const double g = v[static_cast<size_t>(n * 2 * I + i)], up = v[static_cast<size_t>(n * 2 * I + I + i)];
+            const double g = v[static_cast<size_t>(n * 2 * I + i)],
+                         up = v[static_cast<size_t>(n * 2 * I + I + i)];
             loss += (gate == Gate::silu ? silu(g) : gelu(g)) * up * dy.at(n * I + i);
           }
         }
@@ -137,9 +143,9 @@ TEST(Activation, large_values_and_nan) {
 TEST(Activation, threads_change_nothing) {
   const auto run = [](int threads) {
     const WithThreads with(threads);
-    return Run<float>(40, 3001);
+    return Results<float>(40, 3001);
   };
-  const Run<float> one = run(1), three = run(3);
+  const Results<float> one = run(1), three = run(3);
   expect_equal(three.gelu, one.gelu, "gelu");
   expect_equal(three.glu[0], one.glu[0], "glu");
   expect_equal(three.glu_d[0], one.glu_d[0], "d glu");

@@ -10,10 +10,10 @@ namespace tumbler::kernels {
 namespace {
 
 template <class T>
-struct Run {
+struct Results {
   Array<T> logits;
   Array<float> losses, losses_again;
-  Run(int64_t N, int64_t V, double spread) : logits(N * V, 1, spread, 3), losses(N), losses_again(N) {
+  Results(int64_t N, int64_t V, double spread) : logits(N * V, 1, spread, 3), losses(N), losses_again(N) {
     const Array<float> weights(N, 2);
     std::vector<int32_t> targets;
     for (int64_t n = 0; n < N; ++n)
@@ -27,16 +27,17 @@ template <class T>
 void compare_with_ref(const TestedIsa& isa) {
   const auto run = [](const Table* table, int64_t N, int64_t V, double spread) {
     const WithTable with(table);
-    return Run<T>(N, V, spread);
+    return Results<T>(N, V, spread);
   };
   std::vector<int64_t> lengths = test_lengths();
   lengths.push_back(5003);  // some blocks of 32 vectors and a rest
   for (const int64_t V : lengths) {
     for (const double spread : {1.0, 30.0}) {
-      const Run<T> got = run(isa.table, 5, V, spread), expected = run(&kRefTable, 5, V, spread);
+      const Results<T> got = run(isa.table, 5, V, spread), expected = run(&kRefTable, 5, V, spread);
       const std::string what = fmt::format("{} {} V {} spread {}", isa.name, sizeof(T), V, spread);
-      // A sum of V positive terms in four times kLanes accumulators, each off by 2 ulp for exp and by the rounding of x - max,
-      // whose size is up to 8 * spread; a loss is a difference of numbers up to that size.
+      // A sum of V positive terms in four times kLanes accumulators, each off by 2 ulp for exp and by the
+      // rounding of x - max, whose size is up to 8 * spread; a loss is a difference of numbers up to that
+      // size.
       const double sum = (static_cast<double>(V) / 32 + 16) * kFloatEps, argument = 8 * spread * kFloatEps;
       expect_close(got.losses, expected.losses, sum, sum + 4 * argument, what);
       expect_equal(got.losses_again, got.losses, what);
@@ -68,7 +69,8 @@ TEST(CrossEntropy, gradients_agree_with_finite_differences) {
       if (targets[n] == kIgnoreTarget) continue;
       double sum = 0;
       for (size_t v = 0; v < 41; ++v) sum += std::exp(x[n * 41 + v]);
-      total += weights.at(static_cast<int64_t>(n)) * (std::log(sum) - x[n * 41 + static_cast<size_t>(targets[n])]);
+      total +=
+          weights.at(static_cast<int64_t>(n)) * (std::log(sum) - x[n * 41 + static_cast<size_t>(targets[n])]);
     }
     return total;
   };
@@ -91,8 +93,8 @@ TEST(CrossEntropy, extreme_logits) {
     const int32_t targets[] = {7, 1190, 3, 0};
     for (int64_t n = 0; n < 4; ++n) weights.data()[n] = 1;
     for (int64_t v = 0; v < V; ++v) {
-      logits.data()[v] = 1e30f;                          // all the same and huge
-      logits.data()[V + v] = v < 1100 ? -kInf : 2.0f;    // the first blocks masked
+      logits.data()[v] = 1e30f;                              // all the same and huge
+      logits.data()[V + v] = v < 1100 ? -kInf : 2.0f;        // the first blocks masked
       logits.data()[2 * V + v] = v == 3 ? 200.0f : -200.0f;  // certain
       logits.data()[3 * V + v] = v == 900 ? std::nanf("") : 0.0f;
     }
@@ -128,9 +130,9 @@ TEST(CrossEntropy, bf16_target_gradient_keeps_its_digits) {
 TEST(CrossEntropy, threads_change_nothing) {
   const auto run = [](int threads) {
     const WithThreads with(threads);
-    return Run<float>(21, 5000, 1);
+    return Results<float>(21, 5000, 1);
   };
-  const Run<float> one = run(1), three = run(3);
+  const Results<float> one = run(1), three = run(3);
   expect_equal(three.losses, one.losses, "losses");
   expect_equal(three.logits, one.logits, "gradient");
 }

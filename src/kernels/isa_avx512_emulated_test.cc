@@ -1,5 +1,6 @@
-// The bodies for AVX-512 on SIMDe, which does in C what the instructions do: their logic is tested on machines without them.
-// Not a test itself; see tested_isas(). immintrin.h must not be included here, SIMDe takes its names.
+// The bodies for AVX-512 on SIMDe, which does in C what the instructions do: their logic is tested on
+// machines without them. Not a test itself; see tested_isas(). immintrin.h must not be included here, SIMDe
+// takes its names.
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <simde/x86/avx512.h>
 #include <simde/x86/fma.h>
@@ -11,7 +12,8 @@
 // What SIMDe 0.7.4 lacks, or has wrong, of what simd_avx512.inl uses.
 #define __mmask16 simde__mmask16
 #define _MM_FROUND_NO_EXC SIMDE_MM_FROUND_NO_EXC
-#pragma GCC diagnostic ignored "-Wignored-attributes"  // vector types as template arguments lose their alignment: harmless
+#pragma GCC diagnostic ignored \
+    "-Wignored-attributes"  // vector types as template arguments lose their alignment: harmless
 
 namespace {
 

@@ -53,7 +53,8 @@ TEST(IsaDeathTest, tumbler_isa_is_obeyed_or_refused) {
   EXPECT_EXIT(start("ref"), testing::ExitedWithCode(0), "in force: ref");
   EXPECT_EXIT(start("sse9"), testing::ExitedWithCode(1), "TUMBLER_ISA: got 'sse9', expected one of ref");
   if (host_isas().back() != Isa::avx512) {
-    EXPECT_EXIT(start("avx512"), testing::ExitedWithCode(1), "TUMBLER_ISA: got 'avx512', expected one of ref");
+    EXPECT_EXIT(start("avx512"), testing::ExitedWithCode(1),
+                "TUMBLER_ISA: got 'avx512', expected one of ref");
   }
 }
 

@@ -74,7 +74,8 @@ class Array {
   // Normally distributed.
   Array(int64_t n, uint64_t seed, double spread = 1, double mean = 0) : Array(n) {
     Rng rng(seed);
-    for (int64_t i = 0; i < n; ++i) data()[i] = from_float<T>(static_cast<float>(rng.normal() * spread + mean));
+    for (int64_t i = 0; i < n; ++i)
+      data()[i] = from_float<T>(static_cast<float>(rng.normal() * spread + mean));
   }
   T* data() { return storage_.data() + kGuard; }
   const T* data() const { return storage_.data() + kGuard; }
@@ -107,13 +108,15 @@ constexpr double storage_eps() {
 
 // |got - expected| <= relative * |expected| + absolute, or both NaN; and guards intact.
 template <class T>
-void expect_close(const Array<T>& got, const Array<T>& expected, double relative, double absolute, const std::string& what) {
+void expect_close(const Array<T>& got, const Array<T>& expected, double relative, double absolute,
+                  const std::string& what) {
   ASSERT_TRUE(got.guards_intact()) << what << ": wrote outside its array";
   for (int64_t i = 0; i < expected.size(); ++i) {
     const double a = got.at(i), b = expected.at(i);
     if (std::isnan(a) && std::isnan(b)) continue;
     if (a == b) continue;
-    ASSERT_LE(std::abs(a - b), relative * std::abs(b) + absolute) << what << " at " << i << " of " << expected.size() << ": got " << a << ", expected " << b;
+    ASSERT_LE(std::abs(a - b), relative * std::abs(b) + absolute)
+        << what << " at " << i << " of " << expected.size() << ": got " << a << ", expected " << b;
   }
 }
 
@@ -129,14 +132,16 @@ void expect_equal(const Array<T>& got, const Array<T>& expected, const std::stri
 inline std::vector<int64_t> test_lengths() {
   std::vector<int64_t> lengths;
   for (int64_t n = 1; n <= 33; ++n) lengths.push_back(n);
-  for (const int64_t n : {47, 48, 63, 64, 65, 79, 95, 127, 128, 129, 130, 513, 768, 1001}) lengths.push_back(n);
+  for (const int64_t n : {47, 48, 63, 64, 65, 79, 95, 127, 128, 129, 130, 513, 768, 1001})
+    lengths.push_back(n);
   return lengths;
 }
 
 // Checks gradient[i] = d f / d x[i] by central differences of f in f64, whose own error is about 1e-9.
 // A gradient made in f32 may be off by `tolerance` times the largest one.
-inline void expect_gradient(const Array<float>& gradient, std::vector<double> x, const std::function<double(const std::vector<double>&)>& f,
-                            double tolerance, const std::string& what) {
+inline void expect_gradient(const Array<float>& gradient, std::vector<double> x,
+                            const std::function<double(const std::vector<double>&)>& f, double tolerance,
+                            const std::string& what) {
   ASSERT_EQ(static_cast<size_t>(gradient.size()), x.size());
   std::vector<double> expected(x.size());
   double largest = 0;
@@ -152,9 +157,12 @@ inline void expect_gradient(const Array<float>& gradient, std::vector<double> x,
   }
   ASSERT_GT(largest, 0) << what << ": this test can't fail";
   for (size_t i = 0; i < x.size(); ++i)
-    ASSERT_NEAR(gradient.at(static_cast<int64_t>(i)), expected[i], tolerance * largest) << what << " at " << i;
+    ASSERT_NEAR(gradient.at(static_cast<int64_t>(i)), expected[i], tolerance * largest)
+        << what << " at " << i;
 }
 
-inline std::vector<double> to_double(const Array<float>& a) { return {a.data(), a.data() + a.size()}; }
+inline std::vector<double> to_double(const Array<float>& a) {
+  return {a.data(), a.data() + a.size()};
+}
 
 }  // namespace tumbler::kernels

@@ -7,17 +7,32 @@
 namespace tumbler::kernels {
 namespace {
 
-constexpr AdamW kAdamW = {.lr = 1e-2f, .beta1 = 0.9f, .beta2 = 0.95f, .eps = 1e-8f, .weight_decay = 0.1f,
-                          .bias1 = 0.271f, .bias2 = 0.142625f, .grad_scale = 0.5f};
+constexpr AdamW kAdamW = {.lr = 1e-2f,
+                          .beta1 = 0.9f,
+                          .beta2 = 0.95f,
+                          .eps = 1e-8f,
+                          .weight_decay = 0.1f,
+                          .bias1 = 0.271f,
+                          .bias2 = 0.142625f,
+                          .grad_scale = 0.5f};
 
 template <class T>
-struct Run {
+struct Results {
   Array<float> master, m, v, momentum, nesterov, out, out_nesterov, updated, scaled;
   Array<T> copy, updated_copy;
   double squares;
-  explicit Run(int64_t n)
-      : master(n, 1), m(n, 2, 0.1), v(n, 3, 0.1), momentum(n, 4), nesterov(n, 4), out(n), out_nesterov(n), updated(n, 5),
-        scaled(n, 6), copy(n), updated_copy(n) {
+  explicit Results(int64_t n)
+      : master(n, 1),
+        m(n, 2, 0.1),
+        v(n, 3, 0.1),
+        momentum(n, 4),
+        nesterov(n, 4),
+        out(n),
+        out_nesterov(n),
+        updated(n, 5),
+        scaled(n, 6),
+        copy(n),
+        updated_copy(n) {
     for (int64_t i = 0; i < n; ++i) v.data()[i] = std::abs(v.at(i));
     const Array<float> grad(n, 7);
     adamw_update<T>(master, m, v, grad, copy, kAdamW, n);
@@ -33,10 +48,10 @@ template <class T>
 void compare_with_ref(const TestedIsa& isa) {
   const auto run = [](const Table* table, int64_t n) {
     const WithTable with(table);
-    return Run<T>(n);
+    return Results<T>(n);
   };
   for (const int64_t n : test_lengths()) {
-    const Run<T> got = run(isa.table, n), expected = run(&kRefTable, n);
+    const Results<T> got = run(isa.table, n), expected = run(&kRefTable, n);
     const std::string what = fmt::format("{} {} n {}", isa.name, sizeof(T), n);
     // A dozen operations on values of size up to 5, one of which may cancel.
     const double eps = 12 * kFloatEps;
@@ -76,7 +91,8 @@ TEST(Optimizer, adamw_follows_the_paper) {
       const double g = 0.5 * grad.at(static_cast<int64_t>(i));
       first[i] = 0.9 * first[i] + 0.1 * g;
       second[i] = 0.95 * second[i] + 0.05 * g * g;
-      const double m_hat = first[i] / (1 - std::pow(0.9, step)), v_hat = second[i] / (1 - std::pow(0.95, step));
+      const double m_hat = first[i] / (1 - std::pow(0.9, step)),
+                   v_hat = second[i] / (1 - std::pow(0.95, step));
       x[i] -= 1e-2 * (m_hat / (std::sqrt(v_hat) + 1e-8) + 0.1 * x[i]);
     }
   }
@@ -98,18 +114,18 @@ TEST(Optimizer, nan_in_a_gradient_is_seen) {
 TEST(Optimizer, threads_change_nothing) {
   const auto run = [](int threads) {
     const WithThreads with(threads);
-    return Run<float>(1234567);
+    return Results<float>(300007);
   };
-  const Run<float> one = run(1);
+  const Results<float> one = run(1);
   for (const int threads : {2, 3, 7}) {
-    const Run<float> more = run(threads);
+    const Results<float> more = run(threads);
     EXPECT_EQ(more.squares, one.squares) << threads;
     expect_equal(more.master, one.master, "adamw");
     expect_equal(more.out_nesterov, one.out_nesterov, "momentum");
     expect_equal(more.updated, one.updated, "apply_update");
   }
   double exact = 0;
-  const Array<float> grad(1234567, 7);
+  const Array<float> grad(300007, 7);
   for (int64_t i = 0; i < grad.size(); ++i) exact += static_cast<double>(grad.at(i)) * grad.at(i);
   EXPECT_NEAR(one.squares, exact, 1e-11 * exact);
 }
@@ -145,7 +161,9 @@ std::vector<double> eigenvalues(std::vector<double> a, size_t n) {
 std::pair<double, double> singular_range(const Array<float>& x, int64_t rows, int64_t cols) {
   const bool tall = rows > cols;
   const int64_t small = std::min(rows, cols), large = std::max(rows, cols);
-  const auto at = [&](int64_t i, int64_t j) -> double { return tall ? x.at(j * cols + i) : x.at(i * cols + j); };
+  const auto at = [&](int64_t i, int64_t j) -> double {
+    return tall ? x.at(j * cols + i) : x.at(i * cols + j);
+  };
   std::vector<double> gram;
   for (int64_t i = 0; i < small; ++i) {
     for (int64_t j = 0; j < small; ++j) {
@@ -159,30 +177,41 @@ std::pair<double, double> singular_range(const Array<float>& x, int64_t rows, in
           std::sqrt(*std::max_element(values.begin(), values.end()))};
 }
 
+void check_newton_schulz(int64_t rows, int64_t cols, DType products) {
+  SCOPED_TRACE(fmt::format("{} x {} {}", rows, cols, products == DType::f32 ? "f32" : "bf16"));
+  const Array<float> x(rows * cols, 1, 3);
+  Array<float> y(rows * cols), scratch(newton_schulz_scratch(rows, cols));
+  newton_schulz({y.data(), rows, cols}, {x.data(), rows, cols}, 5, scratch, products);
+  ASSERT_TRUE(y.guards_intact() && scratch.guards_intact());
+  // The quintic's own bounds are 0.68 and 1.13; bf16 products add about sqrt(small) * 2^-8.
+  const auto [low, high] = singular_range(y, rows, cols);
+  EXPECT_GE(low, 0.65);
+  EXPECT_LE(high, 1.2);
+  const auto [low_before, high_before] = singular_range(x, rows, cols);
+  if (std::min(rows, cols) > 1) {
+    EXPECT_LT(high / low, high_before / low_before);
+  }
+  // <x, y> is the sum of the singular values of x times those of y, if y has the same singular vectors.
+  double same = 0;
+  for (int64_t i = 0; i < x.size(); ++i) same += static_cast<double>(x.at(i)) * y.at(i);
+  EXPECT_GT(same, 0.65 * low_before * static_cast<double>(std::min(rows, cols)));
+}
+
 TEST(NewtonSchulz, singular_values_come_near_one) {
   struct Shape {
     int64_t rows, cols;
   };
-  for (const auto [rows, cols] : {Shape{20, 50}, Shape{50, 20}, Shape{33, 65}, Shape{1, 9}, Shape{9, 1}, Shape{24, 48}}) {
-    const Array<float> x(rows * cols, 1, 3);
-    Array<float> y(rows * cols), scratch(newton_schulz_scratch(rows, cols));
-    newton_schulz({y.data(), rows, cols}, {x.data(), rows, cols}, 5, scratch);
-    ASSERT_TRUE(y.guards_intact() && scratch.guards_intact());
-    const auto [low, high] = singular_range(y, rows, cols);
-    EXPECT_GE(low, 0.65) << rows << " x " << cols;  // the quintic's own lower bound is 0.68
-    EXPECT_LE(high, 1.2) << rows << " x " << cols;
-    const auto [low_before, high_before] = singular_range(x, rows, cols);
-    EXPECT_LE(high / low, std::max(1.0001, high_before / low_before)) << rows << " x " << cols;
-    double same = 0;  // <x, y> = the sum of the singular values of x times those of y, had by no other rotation
-    for (int64_t i = 0; i < x.size(); ++i) same += static_cast<double>(x.at(i)) * y.at(i);
-    EXPECT_GT(same, 0.65 * low_before * static_cast<double>(std::min(rows, cols))) << rows << " x " << cols;
-  }
+  for (const DType products : {DType::f32, DType::bf16})
+    for (const auto [rows, cols] :
+         {Shape{20, 50}, Shape{50, 20}, Shape{33, 65}, Shape{1, 9}, Shape{9, 1}, Shape{24, 48}})
+      check_newton_schulz(rows, cols, products);
 }
 
 TEST(NewtonSchulz, tall_is_the_transpose_of_wide_and_strides_are_kept) {
   const int64_t rows = 12, cols = 31, stride = 40;
   const Array<float> x(rows * stride, 1);
-  Array<float> transposed(cols * rows), y(rows * stride), z(cols * rows), scratch(newton_schulz_scratch(rows, cols));
+  Array<float> transposed(cols * rows), y(rows * stride), z(cols * rows),
+      scratch(newton_schulz_scratch(rows, cols));
   for (int64_t i = 0; i < rows; ++i)
     for (int64_t j = 0; j < cols; ++j) transposed.data()[j * rows + i] = x.at(i * stride + j);
   newton_schulz({y.data(), rows, cols, stride}, {x.data(), rows, cols, stride}, 5, scratch);

@@ -10,12 +10,15 @@ namespace {
 constexpr double kTheta = 10000;
 
 template <class T>
-struct Run {
+struct Results {
   Array<T> q, k, d_qkv;
   Array<float> dq_weight, dk_weight;
 
-  Run(const QkShape& s, bool norm, bool rope)
-      : q(s.N * s.H * s.D), k(s.N * s.KV * s.D), d_qkv(s.N * (s.H + 2 * s.KV) * s.D, 9), dq_weight(s.D, 1),
+  Results(const QkShape& s, bool norm, bool rope)
+      : q(s.N * s.H * s.D),
+        k(s.N * s.KV * s.D),
+        d_qkv(s.N * (s.H + 2 * s.KV) * s.D, 9),
+        dq_weight(s.D, 1),
         dk_weight(s.D, 2) {
     const Array<T> qkv(d_qkv.size(), 3), dq(q.size(), 4), dk(k.size(), 5);
     const Array<float> q_weight(s.D, 6, 0.3, 1), k_weight(s.D, 7, 0.3, 1);
@@ -35,7 +38,7 @@ template <class T>
 void compare_with_ref(const TestedIsa& isa) {
   const auto run = [](const Table* table, const QkShape& shape, bool norm, bool rope) {
     const WithTable with(table);
-    return Run<T>(shape, norm, rope);
+    return Results<T>(shape, norm, rope);
   };
   for (const int64_t D : {2, 6, 16, 18, 32, 34, 62, 64, 66, 80, 128, 130, 256}) {
     const QkShape shape{5, 3, 2, D, 1e-6f};
@@ -44,7 +47,7 @@ void compare_with_ref(const TestedIsa& isa) {
     for (int mode = 0; mode < 4; ++mode) {
       const bool norm = (mode & 1) != 0, rope = (mode & 2) != 0;
       const std::string what = fmt::format("{} {} D {} norm {} rope {}", isa.name, sizeof(T), D, norm, rope);
-      const Run<T> got = run(isa.table, shape, norm, rope), expected = run(&kRefTable, shape, norm, rope);
+      const Results<T> got = run(isa.table, shape, norm, rope), expected = run(&kRefTable, shape, norm, rope);
       const double stored = eps + storage_eps<T>();
       expect_close(got.q, expected.q, stored, 4 * eps, what + " q");
       expect_close(got.k, expected.k, stored, 4 * eps, what + " k");
@@ -98,7 +101,7 @@ TEST(Rope, products_depend_on_distance) {
 
 TEST(Rope, value_part_of_the_gradient_is_not_touched) {
   const QkShape s{3, 2, 1, 6, 1e-6f};
-  const Run<float> run(s, true, true);
+  const Results<float> run(s, true, true);
   const Array<float> before(s.N * 4 * 6, 9);
   for (int64_t n = 0; n < s.N; ++n)
     for (int64_t d = 0; d < 6; ++d) EXPECT_EQ(run.d_qkv.at(n * 24 + 18 + d), before.at(n * 24 + 18 + d));
@@ -108,9 +111,9 @@ TEST(Rope, threads_agree) {
   const QkShape shape{257, 8, 4, 64, 1e-6f};
   const auto run = [&](int threads) {
     const WithThreads with(threads);
-    return Run<float>(shape, true, true);
+    return Results<float>(shape, true, true);
   };
-  const Run<float> one = run(1), two = run(2), again = run(2);
+  const Results<float> one = run(1), two = run(2), again = run(2);
   expect_equal(two.q, one.q, "q");
   expect_equal(two.d_qkv, one.d_qkv, "d_qkv");
   expect_equal(two.dq_weight, again.dq_weight, "same thread count, same bits");
@@ -123,12 +126,15 @@ TEST(Rope, gradients_agree_with_finite_differences) {
   const int64_t row = 4 * s.D;
   const Array<float> qkv(s.N * row, 1), dq(s.N * 2 * s.D, 2), dk(s.N * s.D, 3);
   const Array<float> q_weight(s.D, 4, 0.3, 1), k_weight(s.D, 5, 0.3, 1);
-  Array<float> table(9 * s.D), scratch(qk_backward_scratch(s.D)), d_qkv(s.N * row), dq_weight(s.D), dk_weight(s.D);
+  Array<float> table(9 * s.D), scratch(qk_backward_scratch(s.D)), d_qkv(s.N * row), dq_weight(s.D),
+      dk_weight(s.D);
   rope_table(table, 9, s.D, kTheta);
   const int32_t positions[] = {0, 8, 5};
-  qk_backward<float>(d_qkv, dq_weight, dk_weight, dq, dk, qkv, q_weight, k_weight, table, positions, scratch, s);
+  qk_backward<float>(d_qkv, dq_weight, dk_weight, dq, dk, qkv, q_weight, k_weight, table, positions, scratch,
+                     s);
 
-  const auto loss = [&](const std::vector<double>& x, const std::vector<double>& qw, const std::vector<double>& kw) {
+  const auto loss = [&](const std::vector<double>& x, const std::vector<double>& qw,
+                        const std::vector<double>& kw) {
     double total = 0;
     for (int64_t n = 0; n < s.N; ++n) {
       for (int64_t h = 0; h < 3; ++h) {
@@ -140,7 +146,8 @@ TEST(Rope, gradients_agree_with_finite_differences) {
         const double r = 1 / std::sqrt(squares / static_cast<double>(s.D) + 1e-6);
         for (int64_t d = 0; d < s.D / 2; ++d) {
           const size_t low = static_cast<size_t>(d), high = static_cast<size_t>(d + s.D / 2);
-          const double angle = positions[n] * std::pow(kTheta, -2.0 * static_cast<double>(d) / static_cast<double>(s.D));
+          const double angle =
+              positions[n] * std::pow(kTheta, -2.0 * static_cast<double>(d) / static_cast<double>(s.D));
           const double a = head[low] * r * w[low], b = head[high] * r * w[high];
           total += dy[low] * (a * std::cos(angle) - b * std::sin(angle));
           total += dy[high] * (b * std::cos(angle) + a * std::sin(angle));
@@ -150,9 +157,12 @@ TEST(Rope, gradients_agree_with_finite_differences) {
     return total;
   };
   const std::vector<double> xs = to_double(qkv), qws = to_double(q_weight), kws = to_double(k_weight);
-  expect_gradient(d_qkv, xs, [&](const auto& v) { return loss(v, qws, kws); }, 1e-5, "d_qkv");
-  expect_gradient(dq_weight, qws, [&](const auto& v) { return loss(xs, v, kws); }, 1e-5, "dq_weight");
-  expect_gradient(dk_weight, kws, [&](const auto& v) { return loss(xs, qws, v); }, 1e-5, "dk_weight");
+  expect_gradient(
+      d_qkv, xs, [&](const auto& v) { return loss(v, qws, kws); }, 1e-5, "d_qkv");
+  expect_gradient(
+      dq_weight, qws, [&](const auto& v) { return loss(xs, v, kws); }, 1e-5, "dq_weight");
+  expect_gradient(
+      dk_weight, kws, [&](const auto& v) { return loss(xs, qws, v); }, 1e-5, "dk_weight");
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 // The vector functions of simd_test.cc for avx2. Not a test itself.
 #include <immintrin.h>
 
-#include "kernels/simd.h"
 #include "kernels/kernel_testing.h"
+#include "kernels/simd.h"
 
 #ifdef __clang__
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)

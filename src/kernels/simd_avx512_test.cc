@@ -11,8 +11,8 @@
 #pragma GCC diagnostic pop
 #endif
 
-#include "kernels/simd.h"
 #include "kernels/kernel_testing.h"
+#include "kernels/simd.h"
 
 #ifdef __clang__
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl"))), \

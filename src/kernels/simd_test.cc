@@ -12,7 +12,8 @@ const float kNan = std::numeric_limits<float>::quiet_NaN();
 
 using Function = void (*)(float*, const float*, int64_t);
 
-// The largest error in units of the last place of the exact result, over all floats first, first + stride, … as bit patterns.
+// The largest error in units of the last place of the exact result, over all floats first, first + stride, …
+// as bit patterns.
 double largest_ulp_error(Function f, double (*exact)(double), float from, float to, uint32_t stride) {
   std::vector<float> x, y;
   for (uint32_t bits = std::bit_cast<uint32_t>(from); bits <= std::bit_cast<uint32_t>(to); bits += stride)
@@ -56,8 +57,12 @@ TEST(Simd, log_is_accurate) {
   for (const TestedIsa& isa : tested_isas()) {
     SCOPED_TRACE(isa.name);
     const Function f = isa.probe->log;
-    EXPECT_LE(largest_ulp_error(f, [](double x) { return std::log(x); }, 1.2e-38f, 3.4e38f, 10007), 2);
-    EXPECT_LE(largest_ulp_error(f, [](double x) { return std::log(x); }, 0.7f, 1.5f, 101), 2);
+    EXPECT_LE(largest_ulp_error(
+                  f, [](double x) { return std::log(x); }, 1.2e-38f, 3.4e38f, 10007),
+              2);
+    EXPECT_LE(largest_ulp_error(
+                  f, [](double x) { return std::log(x); }, 0.7f, 1.5f, 101),
+              2);
     EXPECT_EQ(apply(f, 1), 0);
     EXPECT_EQ(apply(f, 0), -kInf);
     EXPECT_EQ(apply(f, kInf), kInf);
@@ -86,8 +91,10 @@ TEST(Simd, tanh_and_sigmoid_are_accurate) {
 
 TEST(Simd, bf16_rounds_as_the_scalar_does) {
   std::vector<float> x;
-  for (uint64_t bits = 0; bits <= 0xffffffffu; bits += 40009) x.push_back(std::bit_cast<float>(static_cast<uint32_t>(bits)));
-  for (const uint32_t bits : {0x3f808000u, 0x3f818000u, 0x7f7fffffu, 0x7f800000u, 0xff800000u, 0x7f800001u, 0x7fffffffu, 0x00000001u, 0x80008000u})
+  for (uint64_t bits = 0; bits <= 0xffffffffu; bits += 40009)
+    x.push_back(std::bit_cast<float>(static_cast<uint32_t>(bits)));
+  for (const uint32_t bits : {0x3f808000u, 0x3f818000u, 0x7f7fffffu, 0x7f800000u, 0xff800000u, 0x7f800001u,
+                              0x7fffffffu, 0x00000001u, 0x80008000u})
     x.push_back(std::bit_cast<float>(bits));
   for (const TestedIsa& isa : tested_isas()) {
     std::vector<float> y(x.size());
@@ -96,7 +103,8 @@ TEST(Simd, bf16_rounds_as_the_scalar_does) {
     isa.table->to_bf16(stored.data(), x.data(), static_cast<int64_t>(x.size()));
     for (size_t i = 0; i < x.size(); ++i) {
       const bf16 expected = to_bf16(x[i]);
-      ASSERT_EQ(std::bit_cast<uint32_t>(y[i]), static_cast<uint32_t>(expected.bits) << 16) << isa.name << " " << x[i];
+      ASSERT_EQ(std::bit_cast<uint32_t>(y[i]), static_cast<uint32_t>(expected.bits) << 16)
+          << isa.name << " " << x[i];
       ASSERT_EQ(stored[i].bits, expected.bits) << isa.name << " " << x[i];
     }
   }
@@ -113,7 +121,8 @@ TEST(Simd, sums_and_maxima_of_every_length) {
         top = std::max(top, static_cast<double>(x.at(i)));
       }
       // At most n additions, each of which is off by half a unit of a partial sum <= size.
-      EXPECT_NEAR(isa.probe->sum(x, n), sum, static_cast<double>(n) * kFloatEps * size) << isa.name << " " << n;
+      EXPECT_NEAR(isa.probe->sum(x, n), sum, static_cast<double>(n) * kFloatEps * size)
+          << isa.name << " " << n;
       EXPECT_EQ(isa.probe->max(x, n), top) << isa.name << " " << n;
     }
   }
