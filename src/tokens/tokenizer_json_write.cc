@@ -128,8 +128,9 @@ std::string to_tokenizer_config_json(const Tokenizer& tokenizer) {
   json["errors"] = "replace";
   json["model_max_length"] = 131072;
   json["split_special_tokens"] = false;
-  // Not Qwen2Tokenizer: from version 5 on, transformers gives that class NFC normalisation whatever tokenizer.json says, and text
-  // that is not in NFC would get other ids than here. This class does what tokenizer.json says.
+  // Not Qwen2Tokenizer: from version 5 on, transformers gives that class NFC normalisation whatever
+  // tokenizer.json says, and text that is not in NFC would get other ids than here. This class does what
+  // tokenizer.json says.
   json["tokenizer_class"] = "PreTrainedTokenizerFast";
   return json.dump(2) + "\n";
 }
