@@ -9,7 +9,10 @@ void add_version(CLI::App& app);
 void add_data(CLI::App& app);
 void add_tokenizer(CLI::App& app);
 void add_tokens(CLI::App& app);
+void add_data_build(CLI::App& data);
+void add_data_explain(CLI::App& data);
 void add_data_extract(CLI::App& data);
 void add_bench_tokenizer(CLI::App& bench);
+void add_data_stats(CLI::App& data);
 
 }  // namespace tumbler::cli
