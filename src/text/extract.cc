@@ -110,8 +110,33 @@ void append_from(Page& page, int32_t root, const Dropped& cleaned, BlockText& ou
   append_blocks(page, root, dropped, out);
 }
 
+// The lead of an article often stands before the container of its body: sentences without links in front of
+// it, in what is no more than three elements up.
+void append_lead(Page& page, int32_t root, const Dropped& cleaned, BlockText& out) {
+  const HtmlTree& tree = page.tree();
+  int32_t from = root;
+  for (int up = 0; up < 3 && tree[from].parent > page.body(); ++up) from = tree[from].parent;
+  if (from == root) return;
+  Dropped dropped = cleaned;
+  for (int32_t i = from + 1; i < tree[from].end; i = i == root ? tree[i].end : i + 1)
+    if (i >= root) dropped[static_cast<size_t>(i)] = 1;
+  prune_boilerplate(page, from, dropped);
+  prune_link_blocks(page, from, dropped);
+  const BlockText before = collect_blocks(page, from, dropped);
+  for (const Block& block : before.blocks) {
+    if (block.chars < 80 || block.chars > 1000 || block.link_chars > 0 || block.kind == BlockKind::kRow)
+      continue;
+    if (!ends_sentence(before.view(block))) continue;
+    Block copy = block;
+    copy.offset = static_cast<uint32_t>(out.bytes.size());
+    out.bytes += before.view(block);
+    out.blocks.push_back(copy);
+  }
+}
+
 BlockText extract_from(Page& page, int32_t root, const Dropped& cleaned) {
   BlockText text;
+  append_lead(page, root, cleaned, text);
   append_from(page, root, cleaned, text);
   polish(page, text);
   return text;

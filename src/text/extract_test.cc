@@ -108,6 +108,16 @@ TEST(Extract, ManualInTheStyleOfDocBook) {
   EXPECT_FALSE(has(text, "Prev"));
 }
 
+TEST(Extract, TheLeadStandsBeforeTheBody) {
+  const std::string text = extracted(
+      "<article><h1>Stones</h1><div class=teaser-text><p>Of all things that people walk on without a "
+      "thought, stones are the oldest by a long way.</p></div>"
+      "<p>By the stone desk</p><div class=article-body>" +
+      kFiller + "</div></article>");
+  EXPECT_EQ(text.substr(0, 13), "Of all things") << text;
+  EXPECT_FALSE(has(text, "desk"));
+}
+
 TEST(Extract, QuotesAndLineBreaks) {
   const std::string text = extracted(
       "<article>" + kFiller +
