@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
     CLI::App app("From raw web pages to an assistant you can talk to, on this machine.", "tumbler");
     app.require_subcommand(1);
     app.option_defaults()->always_capture_default();
+    cli::add_bench(app);
     cli::add_version(app);
     cli::add_data(app);
     cli::add_tokenizer(app);

@@ -7,6 +7,7 @@
 #include "kernels/embedding_simd.inl"
 #include "kernels/norm_simd.inl"
 #include "kernels/optimizer_simd.inl"
+#include "kernels/peak_simd.inl"
 #include "kernels/rope_simd.inl"
 //
 #include "kernels/table.inl"

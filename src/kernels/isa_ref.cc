@@ -14,6 +14,20 @@ namespace {
 #include "kernels/optimizer_ref.inl"
 #include "kernels/rope_ref.inl"
 //
+// One multiplication and one addition a round: what plain code that does not vectorise reaches.
+constexpr int64_t kPeakFmaFlop = 2;
+float peak_fma(int64_t rounds) {
+  volatile float factor = 0.999f;
+  const float x = factor;
+  float a = 1;
+  for (int64_t i = 0; i < rounds; ++i) a = a * x + 0.001f;
+  return a;
+}
+float peak_read(const float* data, int64_t n) {
+  float sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += data[i];
+  return sum;
+}
 template <class T>
 constexpr AttentionOps<T> make_attention_ops() {
   return {nullptr, nullptr, nullptr};

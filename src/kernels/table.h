@@ -11,6 +11,7 @@
 #include "kernels/dtype.h"
 #include "kernels/isa.h"
 #include "kernels/optimizer.h"
+#include "kernels/peak_loops.h"
 #include "kernels/rope.h"
 
 namespace tumbler::kernels {
@@ -60,6 +61,7 @@ struct Ops {
 };
 
 struct Table {
+  PeakLoops peak;
   Ops<float> f32;
   Ops<bf16> bf16_;
   void (*to_bf16)(bf16* out, const float* inp, int64_t n);

@@ -24,7 +24,8 @@ constexpr Ops<T> make_ops() {
 }
 
 constexpr Table make_table() {
-  return {.f32 = make_ops<float>(),
+  return {.peak = {.fma = peak_fma, .fma_flop = kPeakFmaFlop, .read = peak_read},
+          .f32 = make_ops<float>(),
           .bf16_ = make_ops<bf16>(),
           .to_bf16 = convert_to_bf16,
           .to_float = convert_to_float,

@@ -1,0 +1,10 @@
+// `tumbler bench X`: each benchmark is a file bench_X.cc with one function that declares it.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace tumbler::cli {
+
+void add_bench_peak(CLI::App& bench);
+
+}  // namespace tumbler::cli
