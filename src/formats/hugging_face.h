@@ -20,7 +20,7 @@ namespace tumbler::formats {
 struct ModelFiles {
   kernels::DType dtype = kernels::DType::f32;  // torch_dtype: what the weights are stored in
   int64_t bos_token_id = -1;                   // -1: none
-  std::vector<int64_t> eos_token_ids;
+  std::vector<int64_t> eos_token_ids = {};
   int64_t pad_token_id = -1;
 };
 
