@@ -385,19 +385,20 @@ void SafetensorsWriter::add(std::string name, std::vector<int64_t> shape, std::s
 }
 
 void SafetensorsWriter::write(const std::filesystem::path& path) const {
-  nlohmann::ordered_json header;
-  nlohmann::ordered_json& metadata = header["__metadata__"] = metadata_;
+  nlohmann::ordered_json metadata = metadata_, tensors = nlohmann::ordered_json::object();
   int64_t offset = 0;
   for (const Entry& e : entries_) {
     Checksum checksum(e.name, e.type, e.shape);
     e.source([&](std::span<const std::byte> piece) { checksum.update(piece); });
     metadata[std::string(kChecksumPrefix) + e.name] = checksum.hex();
-    CHECK(!header.contains(e.name), "{} twice", e.name);
-    header[e.name] = {{"dtype", tensor_type_name(e.type)},
-                      {"shape", e.shape},
-                      {"data_offsets", {offset, offset + e.size_bytes}}};
+    CHECK(!tensors.contains(e.name), "{} twice", e.name);
+    tensors[e.name] = {{"dtype", tensor_type_name(e.type)},
+                       {"shape", e.shape},
+                       {"data_offsets", {offset, offset + e.size_bytes}}};
     offset += e.size_bytes;
   }
+  nlohmann::ordered_json header{{"__metadata__", std::move(metadata)}};
+  header.update(tensors);
   std::string json = header.dump();
   json.resize((json.size() + 7) / 8 * 8, ' ');  // so that the data begin on a multiple of 8
   const uint64_t length = json.size();

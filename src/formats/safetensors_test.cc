@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -74,7 +75,7 @@ TEST_F(Safetensors, AnyFlippedByteIsSeen) {
   for (size_t i = 0; i < whole.size(); ++i) {
     std::string bytes = whole;
     bytes[i] = static_cast<char>(bytes[i] ^ (i % 3 == 0 ? 1 : 0x20));
-    io::write_file(damaged, bytes);
+    std::ofstream(damaged, std::ios::binary) << bytes;  // io::write_file waits for the disk every time
     try {
       const SafetensorsFile file(damaged);
       file.verify_all();

@@ -15,13 +15,12 @@ namespace tumbler::nn {
 // B sequences of T tokens, row-major (B, T). Empty spans take the value in brackets.
 struct Batch {
   int64_t B = 0, T = 0;
-  std::span<const int32_t> tokens = {};  // (B, T), each within 0..V-1
-  std::span<const int32_t> targets =
-      {};  // (B, T), within 0..V-1 or kernels::kIgnoreTarget; not read by forward()
-  std::span<const float> weights = {};  // (B, T) of each token's loss, 0 = not trained on; f32 [1 for all]
-  std::span<const int32_t>
-      first_key;  // (B, T), non-decreasing along T: where the token's document starts in its row [0]
+  std::span<const int32_t> tokens = {};     // (B, T), each within 0..V-1
+  std::span<const int32_t> targets = {};    // (B, T), within 0..V-1 or kernels::kIgnoreTarget
+  std::span<const float> weights = {};      // (B, T) of each token's loss, 0 = not trained on [1 for all]
+  std::span<const int32_t> first_key = {};  // (B, T), non-decreasing along T: where its document starts [0]
   std::span<const int32_t> positions = {};  // (B, T), within 0..max_positions-1 [0..T-1]
+};                                          // (B, T), within 0..max_positions-1 [0..T-1]
 };
 
 struct TransformerOptions {

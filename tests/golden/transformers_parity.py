@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""Opens models that tumbler saved with `transformers`, lets tumbler open models that `transformers` saved, compares logits.
+
+    python3 -m venv v && v/bin/pip install torch==2.6.0 transformers==4.51.3
+    cmake --build --preset release --target formats_test
+    v/bin/python tests/golden/transformers_parity.py build/release/formats_test
+
+Not part of ./test, which needs no Python packages. Every weight is f32; logits must agree to 1e-4.
+"""
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+TOLERANCE = 1e-4
+
+
+def run_tests(binary, root, name):
+    result = subprocess.run([binary, f"--gtest_filter=TransformersParity.{name}"], env={**os.environ, "TUMBLER_PARITY_DIR": str(root)},
+                            capture_output=True, text=True)
+    if result.returncode != 0:
+        sys.exit(result.stdout + result.stderr)
+
+
+def logits_of(model, tokens):
+    with torch.no_grad():
+        return model(tokens.long()[None]).logits[0]
+
+
+def read_ours(root):
+    for directory in sorted((root / "ours").iterdir()):
+        model, info = transformers.AutoModelForCausalLM.from_pretrained(directory, torch_dtype=torch.float32, output_loading_info=True,
+                                                                        attn_implementation="eager")
+        missing = [k for k in info["missing_keys"] if not k.endswith("lm_head.weight")] + list(info["unexpected_keys"])
+        expected = load_file(directory / "expected.safetensors")
+        difference = (logits_of(model.eval(), expected["tokens"]) - expected["logits"]).abs().max().item()
+        print(f"ours   {directory.name:14} {type(model).__name__:20} largest difference {difference:.1e}")
+        if missing or not difference <= TOLERANCE:
+            sys.exit(f"{directory}: difference {difference}, keys {missing}")
+
+
+def write_theirs(root):
+    sizes = dict(vocab_size=31, hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, intermediate_size=40,
+                 max_position_embeddings=64)
+    configs = {
+        "gpt2": transformers.GPT2Config(vocab_size=31, n_embd=32, n_layer=2, n_head=4, n_positions=64),
+        "llama": transformers.LlamaConfig(**sizes, rope_theta=500000.0, tie_word_embeddings=False),
+        "llama_bias": transformers.LlamaConfig(**sizes, attention_bias=True, mlp_bias=True, tie_word_embeddings=True),
+        "qwen2": transformers.Qwen2Config(**sizes, tie_word_embeddings=True),
+        "qwen3": transformers.Qwen3Config(**sizes, head_dim=16, tie_word_embeddings=True),
+    }
+    for name, config in configs.items():
+        torch.manual_seed(len(name))
+        model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+        with torch.no_grad():
+            for p in model.parameters():
+                p.add_(torch.randn_like(p) * 0.2)
+        tokens = torch.randint(0, 31, (50,), dtype=torch.int32)
+        directory = root / "theirs" / name
+        model.save_pretrained(directory)
+        save_file({"tokens": tokens, "logits": logits_of(model, tokens).contiguous()}, directory / "expected.safetensors")
+
+
+def main():
+    binary = sys.argv[1]
+    with tempfile.TemporaryDirectory() as temporary:
+        root = pathlib.Path(temporary)
+        run_tests(binary, root, "Writes")
+        read_ours(root)
+        write_theirs(root)
+        run_tests(binary, root, "Reads")
+        print(f"theirs {' '.join(sorted(p.name for p in (root / 'theirs').iterdir()))}: within {TOLERANCE}")
+
+
+main()
