@@ -20,7 +20,6 @@ struct Batch {
   std::span<const float> weights = {};      // (B, T) of each token's loss, 0 = not trained on [1 for all]
   std::span<const int32_t> first_key = {};  // (B, T), non-decreasing along T: where its document starts [0]
   std::span<const int32_t> positions = {};  // (B, T), within 0..max_positions-1 [0..T-1]
-};                                          // (B, T), within 0..max_positions-1 [0..T-1]
 };
 
 struct TransformerOptions {
