@@ -71,7 +71,9 @@ double Pass<T>::head(const Batch& batch, std::span<float> losses, bool gradients
   for (const int32_t t : batch.targets)
     CHECK(t == kIgnoreTarget || (t >= 0 && t < V_), "target {} of vocabulary {}", t, V_);
   if (batch.weights.empty()) ones_.resize(n, 1.0f);
-  const auto chunk = static_cast<int64_t>(a_.chunk_losses.size());
+  // Chunks of about the same size, in whole tiles: 1024 rows that could go as 3*320 + 64 go as 4*256.
+  const auto most = static_cast<int64_t>(a_.chunk_losses.size()), chunks = (run_.N + most - 1) / most;
+  const int64_t chunk = std::min(most, round_up<int64_t>((run_.N + chunks - 1) / chunks, 64));
   double sum = 0;
   for (int64_t begin = 0; begin < run_.N; begin += chunk)
     sum += head_chunk(batch, begin, std::min(chunk, run_.N - begin), losses, gradients);
