@@ -1,6 +1,7 @@
 #include "tokens/tokenizer.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -16,6 +17,9 @@ namespace {
 
 // Vocabularies in use have up to 262,144 tokens; the bound keeps a damaged id from taking the memory.
 constexpr int64_t kMaxVocab = int64_t{1} << 24;
+
+// Bytes behind the last token that may be read, so that decode() can copy without looking at lengths.
+constexpr size_t kArenaPadding = 16;
 
 void check_parts(const TokenizerParts& parts) {
   const auto limit = static_cast<TokenId>(parts.tokens.size() + parts.added.size() + (1 << 20));
@@ -60,6 +64,7 @@ void fill_bytes(Tokenizer::Model& model) {
     if (model.kinds[id] != Kind::kSpecial)
       model.byte_lengths[id] = static_cast<int32_t>(model.offsets[id + 1] - model.offsets[id]);
   }
+  model.arena.append(kArenaPadding, '\0');
 }
 
 void fill_pieces(Tokenizer::Model& model) {
@@ -171,17 +176,30 @@ Tokenizer Tokenizer::load(const fs::path& path) {
 }
 
 std::string Tokenizer::decode(std::span<const TokenId> ids, bool skip_special) const {
+  const Model& model = *model_;
+  const auto bytes_of = [&](TokenId id) {
+    return skip_special && model.kinds[static_cast<size_t>(id)] == Model::kSpecial ? std::string_view()
+                                                                                   : model.bytes(id);
+  };
   size_t size = 0;
   for (const TokenId id : ids) {
     if (id < 0 || id >= vocab_size())
       throw Error("tokenizer", "decode: got id {}, expected 0 to {}; use the tokenizer that made these ids",
                   id, vocab_size() - 1);
-    size += token_bytes(id).size();
+    size += bytes_of(id).size();
   }
-  std::string out;
-  out.reserve(size);
-  for (const TokenId id : ids)
-    if (!skip_special || !is_special(id)) out += token_bytes(id);
+  // Tokens are short: 16 bytes copied at once, whatever the length, and written over by the next token.
+  std::string out(size + kArenaPadding, '\0');
+  char* to = out.data();
+  for (const TokenId id : ids) {
+    const std::string_view bytes = bytes_of(id);
+    if (bytes.size() <= kArenaPadding && bytes.data() != nullptr)
+      std::memcpy(to, bytes.data(), kArenaPadding);
+    else if (!bytes.empty())
+      std::memcpy(to, bytes.data(), bytes.size());
+    to += bytes.size();
+  }
+  out.resize(size);
   return out;
 }
 
