@@ -8,6 +8,7 @@ void add_bench(CLI::App& app) {
   CLI::App* bench = app.add_subcommand("bench", "Measure this machine, and what share of it tumbler uses.");
   bench->require_subcommand(1);
   add_bench_peak(*bench);
+  add_bench_tokenizer(*bench);
 }
 
 }  // namespace tumbler::cli

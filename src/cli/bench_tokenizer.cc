@@ -1,14 +1,11 @@
 // `tumbler bench tokenizer`: training, encoding and decoding speed on given text.
 #include <algorithm>
-#include <chrono>
-#include <cstdio>
-#include <functional>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "base/error.h"
 #include "base/progress.h"
-#include "cli/commands.h"
+#include "cli/bench.h"
+#include "cli/bench_result.h"
 #include "io/file.h"
 #include "tokens/bpe_trainer.h"
 #include "tokens/documents.h"
@@ -42,59 +39,51 @@ std::vector<std::string> read_texts(const std::vector<std::filesystem::path>& fi
   return texts;
 }
 
-double seconds(const std::function<void()>& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-// One line a figure. `amount` over the time of a run is the value; 0: the time is.
-void report(const Flags& flags, const std::string& config, int64_t threads, double amount, const char* unit,
-            std::vector<double> times) {
-  std::sort(times.begin(), times.end());
-  const auto value = [&](double t) { return amount > 0 ? amount / t : t; };
-  const double median = value(times[times.size() / 2]), best = value(times[0]);
-  if (!flags.json) {
-    std::printf("%-28s median %9.2f  best %9.2f %s  (%zu runs, %lld threads)\n", config.c_str(), median, best,
-                unit, times.size(), static_cast<long long>(threads));
-    return;
-  }
-  // No peak of the machine bounds this: branches and table look-ups do.
-  const Json line = {
-      {"bench", "tokenizer"}, {"config", config}, {"isa", "portable"},    {"threads", threads},
-      {"value", median},      {"unit", unit},     {"peak", nullptr},      {"percent_of_peak", nullptr},
-      {"median", median},     {"best", best},     {"runs", times.size()}, {"commit", TUMBLER_VERSION}};
-  std::printf("%s\n", line.dump().c_str());
+// No peak of the machine bounds these figures: branches and table look-ups do.
+void report(const Flags& flags, Json config, std::vector<double> runs) {
+  BenchResult result;
+  result.bench = "tokenizer";
+  result.config = std::move(config);
+  result.unit = "MB/s";
+  result.runs = std::move(runs);
+  print_result(result, flags.json);
 }
 
 void bench_coding(const Flags& flags, const Tokenizer& tokenizer, const std::vector<std::string>& texts) {
+  const bool lossless = !tokenizer.parts().nfc && !tokenizer.parts().add_prefix_space;
+  const std::string& name = tokenizer.parts().name;
   std::vector<std::vector<TokenId>> ids(texts.size());
-  std::vector<double> encoding, decoding;
-  double megabytes = 0;
+  double megabytes = 0, tokens = 0;
   for (size_t i = 0; i < texts.size(); ++i) {
     ids[i] = tokenizer.encode(texts[i]);
     megabytes += static_cast<double>(texts[i].size()) * 1e-6;
-    if (tokenizer.decode(ids[i]) != texts[i] && !tokenizer.parts().nfc && !tokenizer.parts().add_prefix_space)
+    tokens += static_cast<double>(ids[i].size());
+    if (lossless && tokenizer.decode(ids[i]) != texts[i])
       throw Error("bench.tokenizer", "text {}: decode(encode(text)) is another text; this is a bug", i);
   }
   std::vector<TokenId> out;
-  for (int64_t run = 0; run < flags.runs; ++run) {
-    encoding.push_back(seconds([&] {
-      tokens::Encoder encoder(tokenizer);  // a new one: nothing is remembered from run to run
-      for (const std::string& text : texts) {
-        out.clear();
-        encoder.encode(text, out);
-      }
-    }));
-    size_t size = 0;
-    decoding.push_back(seconds([&] {
-      for (const auto& list : ids) size += tokenizer.decode(list).size();
-    }));
-    if (static_cast<double>(size) * 1e-6 < megabytes * 0.999)
-      throw Error("bench.tokenizer", "decoded {} bytes, expected {} MB; this is a bug", size, megabytes);
-  }
-  report(flags, "encode " + tokenizer.parts().name, 1, megabytes, "MB/s", encoding);
-  report(flags, "decode " + tokenizer.parts().name, 1, megabytes, "MB/s", decoding);
+  const auto encoded = measure(static_cast<int>(flags.runs), [&] {
+    tokens::Encoder encoder(tokenizer);  // a new one: nothing is remembered from run to run
+    for (const std::string& text : texts) {
+      out.clear();
+      encoder.encode(text, out);
+    }
+    return megabytes;
+  });
+  const auto decoded = measure(static_cast<int>(flags.runs), [&] {
+    double bytes = 0;
+    for (const auto& list : ids) bytes += static_cast<double>(tokenizer.decode(list).size());
+    return bytes * 1e-6;
+  });
+  const double bytes_per_token = megabytes * 1e6 / tokens;
+  for (const auto& [what, runs] : {std::pair("encode", encoded), std::pair("decode", decoded)})
+    report(flags,
+           {{"what", what},
+            {"tokenizer", name},
+            {"cores", 1},
+            {"megabytes", megabytes},
+            {"bytes_per_token", bytes_per_token}},
+           runs);
 }
 
 void bench(const Flags& flags) {
@@ -105,17 +94,21 @@ void bench(const Flags& flags) {
   if (texts.empty())
     throw Error("bench.tokenizer", "--input: got no text, expected documents; see that the pattern matches");
   if (!flags.tokenizer.empty()) return bench_coding(flags, Tokenizer::load(flags.tokenizer), texts);
-  std::vector<double> training;
   std::optional<Tokenizer> tokenizer;
-  for (int64_t run = 0; run < std::max<int64_t>(flags.runs / 3, 1); ++run) {
+  tokens::TrainReport last;
+  const auto trained = measure(static_cast<int>(std::max<int64_t>(flags.runs / 3, 1)), [&] {
     Progress none;
-    tokens::TrainReport ignored;
-    training.push_back(seconds([&] {
-      tokenizer = tokens::train_tokenizer(files, {.vocab_size = flags.vocab_size}, none, ignored);
-    }));
-  }
-  report(flags, "train " + std::to_string(flags.vocab_size), std::thread::hardware_concurrency(), 0, "s",
-         training);
+    last = {};
+    tokenizer = tokens::train_tokenizer(files, {.vocab_size = flags.vocab_size}, none, last);
+    return static_cast<double>(last.text_bytes) * 1e-6;
+  });
+  const double megabytes = static_cast<double>(last.text_bytes) * 1e-6;
+  report(flags,
+         {{"what", "train"},
+          {"vocab_size", flags.vocab_size},
+          {"megabytes", megabytes},
+          {"best_seconds", megabytes / *std::max_element(trained.begin(), trained.end())}},
+         trained);
   bench_coding(flags, *tokenizer, texts);
 }
 
