@@ -7,6 +7,7 @@ namespace tumbler::cli {
 
 void add_bench(CLI::App& app);
 void add_version(CLI::App& app);
+void add_crawl(CLI::App& app);
 void add_data(CLI::App& app);
 void add_tokenizer(CLI::App& app);
 void add_tokens(CLI::App& app);

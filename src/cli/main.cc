@@ -18,6 +18,7 @@ int main(int argc, char** argv) {
     app.option_defaults()->always_capture_default();
     cli::add_bench(app);
     cli::add_version(app);
+    cli::add_crawl(app);
     cli::add_data(app);
     cli::add_tokenizer(app);
     cli::add_tokens(app);

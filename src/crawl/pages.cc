@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "crawl/ascii.h"
 #include "crawl/byte_stream.h"
+#include "crawl/doc_server.h"
 #include "crawl/http.h"
 #include "crawl/page.h"
 #include "crawl/warc.h"
@@ -65,7 +66,7 @@ class WarcPages final : public PageReader {
     const std::string_view type = response->header("content-type");
     if (record.payload_type.empty() && !(type.empty() ? sniff_html(response->body) : is_html_type(type)))
       return std::nullopt;
-    if (response->body.empty()) return std::nullopt;
+    if (response->body.empty() || !response->header(kSeedHeader).empty()) return std::nullopt;
     return make_page(record, decode_html(response->body, type), false);
   }
 
