@@ -9,6 +9,7 @@
 #include "base/rng.h"
 #include "kernels/attention_ref.h"
 #include "kernels/isa.h"
+#include "kernels/kernel_testing.h"
 
 namespace tumbler::kernels {
 namespace {
@@ -218,6 +219,14 @@ TEST(AttentionRef, GradientsMatchFiniteDifferences) {
                                     : analytic.d_v[static_cast<size_t>(t * K + i - Q - K)];
       ASSERT_NEAR(got, (up - down) / (2 * h), 2e-3) << "token " << t << " element " << i;
     }
+}
+
+// The AVX-512 bodies on any machine; shapes around the blocks of 64 and the vectors of 16.
+TEST(AttentionEmulated, Avx512BodiesAgreeWithPlainLoops) {
+  const WithTable with(&kAvx512EmulatedTable);
+  compare<float>({2, 67, 4, 2, 40, 0.2f}, true);
+  compare<bf16>({2, 67, 4, 2, 40, 0.2f}, false);
+  compare<float>({1, 130, 2, 1, 64, 0.125f}, false);
 }
 
 INSTANTIATE_TEST_SUITE_P(Isas, AttentionTest, testing::ValuesIn(host_isas()),

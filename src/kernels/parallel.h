@@ -8,8 +8,8 @@
 
 namespace tumbler::kernels {
 
-// Below this many bytes one thread is as fast: waking the others takes 2-5 us, in which one core streams
-// about 100 KB from L2.
+// Below this many bytes one thread is about as fast: a fork and join takes some microseconds, in which one
+// core streams about 100 KB from L2.
 constexpr int64_t kSerialBytes = 128 << 10;
 
 // 1, or thread_count(). Nothing in between: libgomp ends and restarts threads when the size of a team
