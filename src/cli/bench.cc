@@ -9,6 +9,7 @@ void add_bench(CLI::App& app) {
   bench->require_subcommand(1);
   add_bench_peak(*bench);
   add_bench_tokenizer(*bench);
+  add_bench_data(*bench);
 }
 
 }  // namespace tumbler::cli

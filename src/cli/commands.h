@@ -14,6 +14,8 @@ void add_tokens(CLI::App& app);
 void add_data_build(CLI::App& data);
 void add_data_explain(CLI::App& data);
 void add_data_extract(CLI::App& data);
+void add_bench_data(CLI::App& bench);
+void add_bench_tokenizer(CLI::App& bench);
 void add_data_stats(CLI::App& data);
 
 }  // namespace tumbler::cli
