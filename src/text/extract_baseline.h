@@ -1,4 +1,4 @@
-// The last resort: structured data (JSON-LD) or everything that looks like a paragraph.
+// The last resort: everything that looks like a paragraph, and where there is nothing of the kind, the whole body.
 #pragma once
 
 #include "text/extract_blocks.h"

@@ -319,11 +319,6 @@ bool HtmlTokenizer::next_tag(HtmlToken& token) {
       token.self_closing = false;
       raw_ = token.tag;
       raw_keep_ = token.tag == title_ || token.tag == xmp_;
-      for (uint32_t k = 0; k < token.n_attributes && token.tag == script_; ++k) {
-        const HtmlAttribute& attribute = tree_.attributes_[token.first_attribute + k];
-        if (attribute.name == Attribute::type_)
-          raw_keep_ = attribute.value.find("ld+json") != attribute.value.npos;
-      }
       break;
     default:
       break;
