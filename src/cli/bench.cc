@@ -10,6 +10,7 @@ void add_bench(CLI::App& app) {
   add_bench_peak(*bench);
   add_bench_tokenizer(*bench);
   add_bench_data(*bench);
+  add_bench_train(*bench);
 }
 
 }  // namespace tumbler::cli

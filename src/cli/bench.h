@@ -7,5 +7,6 @@ namespace tumbler::cli {
 
 void add_bench_peak(CLI::App& bench);
 void add_bench_tokenizer(CLI::App& bench);
+void add_bench_train(CLI::App& bench);
 
 }  // namespace tumbler::cli
