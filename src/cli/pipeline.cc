@@ -31,7 +31,8 @@ class Plan {
 
   std::vector<pipeline::Stage> stages() {
     const std::string documents = (run_.data() / "documents" / "*.jsonl.zst").string();
-    add("crawl", "real web pages → WARC", run_.crawl(), with_settings({"crawl", "--output", run_.crawl().string()}, "crawl"));
+    if (recipe_.input.empty())
+      add("crawl", "real web pages → WARC", run_.crawl(), with_settings({"crawl", "--output", run_.crawl().string()}, "crawl"));
     add("data", "WARC → clean, unique English documents", run_.data(), data_command());
     add("tokenizer", "documents → byte pairs", run_.tokenizer(),
         with_flags({"tokenizer", "train", "--input", documents, "--output", run_.tokenizer().string()}, "tokenizer"));
@@ -78,7 +79,8 @@ class Plan {
     return command;
   }
   Command data_command() const {
-    return with_settings({"data", "build", "--input", (run_.crawl() / "*.warc.gz").string(), "--output", run_.data().string()}, "data");
+    return with_settings({"data", "build", "--input",
+                          recipe_.input.empty() ? (run_.crawl() / "*.warc.gz").string() : recipe_.input, "--output", run_.data().string()}, "data");
   }
   Command pretrain_command() const {
     const auto list = [](const fs::path& path) { return nlohmann::json::array({path.string()}).dump(); };

@@ -32,12 +32,13 @@ struct TokensSection {
   }
 };
 struct Head {
-  std::string title = "A base model from a crawl", output;
+  std::string title = "A base model from a crawl", output, input;
   std::vector<std::string> prompts;
   template <class V>
   void visit_fields(V& v) {
     v("title", title, "", "of the report");
     v("output", output, "", "run directory");
+    v("input", input, "", "pages to begin with, files or a pattern, instead of a crawl");
     v("prompts", prompts, "", "what the report has the base model continue");
   }
 };
@@ -65,6 +66,7 @@ Recipe read_recipe(const std::string& path, const std::vector<std::string>& set)
   if (head.output.empty()) throw Error(path, "got no `output`, expected the run's directory: output = \"runs/NAME\"");
   recipe.title = head.title;
   recipe.output = head.output;
+  recipe.input = head.input;
   recipe.prompts = head.prompts;
   check<TokenizerSection>(recipe.sections, "tokenizer", path);
   check<TokensSection>(recipe.sections, "tokens", path);

@@ -10,6 +10,7 @@ namespace tumbler::cli {
 
 struct Recipe {
   std::string title, output;
+  std::string input;                 // pages to begin with (files or a pattern), instead of a crawl
   std::vector<std::string> prompts;  // what the report has the base model continue
   nlohmann::json sections;           // "crawl", "data", "tokenizer", "tokens", "pretrain", --set applied
 };
