@@ -2,14 +2,13 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include <unistd.h>
-
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
+#include <unistd.h>
 
 #include "io/file.h"
 #include "tiny_crawl.h"
@@ -52,7 +51,8 @@ sample_prompts = ["The old river"]
 
   // Runs `tumbler ARGUMENTS` in the directory; its output goes to files that failures show.
   static int shell(const std::string& arguments) {
-    const std::string command = fmt::format("cd '{}' && '{}' {} > out.txt 2> err.txt < /dev/null", directory_.string(), TUMBLER_BINARY, arguments);
+    const std::string command = fmt::format("cd '{}' && '{}' {} > out.txt 2> err.txt < /dev/null",
+                                            directory_.string(), TUMBLER_BINARY, arguments);
     const int status = std::system(command.c_str());
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
   }
@@ -66,13 +66,15 @@ TEST_F(SlowPipeline, GoesFromACrawlToAModelAndAReport) {
   ASSERT_EQ(first_, 0) << errors();
   const fs::path run = directory_ / "runs/quickstart";
   const std::string report = io::read_file(run / "report.html");
-  for (const char* part : {"id='data'", "id='tokens'", "id='training'", "id='heldout'", "xz -9", "The old river", "<svg"})
+  for (const char* part :
+       {"id='data'", "id='tokens'", "id='training'", "id='heldout'", "xz -9", "The old river", "<svg"})
     EXPECT_NE(report.find(part), std::string::npos) << part;
   EXPECT_EQ(report.find("has not been run yet"), std::string::npos);
   EXPECT_EQ(report.find("<script"), std::string::npos);
   const auto funnel = nlohmann::json::parse(io::read_file(run / "data/funnel.json"));
   EXPECT_GE(funnel.at("documents").get<int>(), 100);
-  EXPECT_LE(funnel.at("documents").get<int>(), 120) << "the duplicate, the stub, the German page and the broken record are out";
+  EXPECT_LE(funnel.at("documents").get<int>(), 120)
+      << "the duplicate, the stub, the German page and the broken record are out";
 }
 
 TEST_F(SlowPipeline, DoesNothingTheSecondTime) {
@@ -116,7 +118,8 @@ TEST_F(SlowPipeline, QuotedCommandsWork) {
   ASSERT_EQ(first_, 0);
   int run = 0;
   std::vector<fs::path> files = {fs::path(TUMBLER_SOURCE_DIR) / "README.md"};
-  for (const fs::path& file : io::glob((fs::path(TUMBLER_SOURCE_DIR) / "docs/*.md").string())) files.push_back(file);
+  for (const fs::path& file : io::glob((fs::path(TUMBLER_SOURCE_DIR) / "docs/*.md").string()))
+    files.push_back(file);
   for (const fs::path& file : files)
     for (const std::string& command : quoted_commands(io::read_file(file))) {
       ASSERT_TRUE(command.starts_with("tumbler ")) << file << ": " << command;

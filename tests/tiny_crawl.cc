@@ -1,8 +1,8 @@
 #include "tiny_crawl.h"
 
-#include <fmt/format.h>
-
 #include <array>
+
+#include <fmt/format.h>
 
 #include "base/rng.h"
 
@@ -15,38 +15,56 @@ const char* pick(Rng& rng, const std::array<const char*, N>& words) {
 }
 
 std::string noun(Rng& rng) {
-  static constexpr std::array kNouns = {"river",  "stone",  "garden", "engine",  "teacher", "window", "harbour", "letter", "mountain", "clock",
-                                        "bridge", "market", "forest", "student", "library", "valley", "machine", "writer", "village",  "road"};
-  static constexpr std::array kAdjectives = {"old", "quiet", "small", "famous", "broken", "green", "distant", "heavy", "bright", "narrow"};
-  return rng.below(2) == 0 ? std::string(pick(rng, kNouns)) : fmt::format("{} {}", pick(rng, kAdjectives), pick(rng, kNouns));
+  static constexpr std::array kNouns = {
+      "river",  "stone",  "garden", "engine",  "teacher", "window", "harbour", "letter", "mountain", "clock",
+      "bridge", "market", "forest", "student", "library", "valley", "machine", "writer", "village",  "road"};
+  static constexpr std::array kAdjectives = {"old",   "quiet",   "small", "famous", "broken",
+                                             "green", "distant", "heavy", "bright", "narrow"};
+  return rng.below(2) == 0 ? std::string(pick(rng, kNouns))
+                           : fmt::format("{} {}", pick(rng, kAdjectives), pick(rng, kNouns));
 }
 
 std::string sentence(Rng& rng) {
-  static constexpr std::array kVerbs = {"stands near", "was built with", "belongs to", "follows", "looks like", "is older than", "changed", "remembers"};
-  static constexpr std::array kTimes = {"in the morning", "after the war", "for many years", "before the winter", "to this day", "at the end of the season"};
+  static constexpr std::array kVerbs = {"stands near", "was built with", "belongs to", "follows",
+                                        "looks like",  "is older than",  "changed",    "remembers"};
+  static constexpr std::array kTimes = {"in the morning",    "after the war", "for many years",
+                                        "before the winter", "to this day",   "at the end of the season"};
   switch (rng.below(4)) {
-    case 0: return fmt::format("The {} {} the {}.", noun(rng), pick(rng, kVerbs), noun(rng));
-    case 1: return fmt::format("People say that the {} {} the {} {}.", noun(rng), pick(rng, kVerbs), noun(rng), pick(rng, kTimes));
-    case 2: return fmt::format("It has {} rooms, and the {} of the {} {} that {}.", 2 + rng.below(90), noun(rng), noun(rng), pick(rng, kVerbs), noun(rng));
-    default: return fmt::format("They walked with the {} from the {} to the {} {}.", noun(rng), noun(rng), noun(rng), pick(rng, kTimes));
+    case 0:
+      return fmt::format("The {} {} the {}.", noun(rng), pick(rng, kVerbs), noun(rng));
+    case 1:
+      return fmt::format("People say that the {} {} the {} {}.", noun(rng), pick(rng, kVerbs), noun(rng),
+                         pick(rng, kTimes));
+    case 2:
+      return fmt::format("It has {} rooms, and the {} of the {} {} that {}.", 2 + rng.below(90), noun(rng),
+                         noun(rng), pick(rng, kVerbs), noun(rng));
+    default:
+      return fmt::format("They walked with the {} from the {} to the {} {}.", noun(rng), noun(rng), noun(rng),
+                         pick(rng, kTimes));
   }
 }
 
 std::string page(Rng& rng, int paragraphs) {
-  std::string body = "<nav><a href='/'>Home</a> <a href='/all'>All pages</a></nav><article><h1>About the " + noun(rng) + "</h1>";
+  std::string body = "<nav><a href='/'>Home</a> <a href='/all'>All pages</a></nav><article><h1>About the " +
+                     noun(rng) + "</h1>";
   for (int p = 0; p < paragraphs; ++p) {
     body += "<p>";
     for (uint64_t s = 0; s < 3 + rng.below(4); ++s) body += sentence(rng) + " ";
     body += "</p>\n";
   }
-  return "<!doctype html><html><head><title>Page</title><meta charset='utf-8'></head><body>" + body + "</article><footer>Contact</footer></body></html>";
+  return "<!doctype html><html><head><title>Page</title><meta charset='utf-8'></head><body>" + body +
+         "</article><footer>Contact</footer></body></html>";
 }
 
 std::string record(int number, const std::string& html) {
-  const std::string http = fmt::format("HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\n\r\n{}", html.size(), html);
+  const std::string http =
+      fmt::format("HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\n\r\n{}",
+                  html.size(), html);
   return fmt::format(
-      "WARC/1.0\r\nWARC-Type: response\r\nWARC-Record-ID: <urn:uuid:00000000-0000-0000-0000-{:012}>\r\nWARC-Date: 2026-11-23T00:00:00Z\r\n"
-      "WARC-Target-URI: http://tiny.example/page{}.html\r\nContent-Type: application/http; msgtype=response\r\nContent-Length: {}\r\n\r\n{}\r\n\r\n",
+      "WARC/1.0\r\nWARC-Type: response\r\nWARC-Record-ID: "
+      "<urn:uuid:00000000-0000-0000-0000-{:012}>\r\nWARC-Date: 2026-11-23T00:00:00Z\r\n"
+      "WARC-Target-URI: http://tiny.example/page{}.html\r\nContent-Type: application/http; "
+      "msgtype=response\r\nContent-Length: {}\r\n\r\n{}\r\n\r\n",
       number, number, http.size(), http);
 }
 
@@ -65,7 +83,9 @@ std::string tiny_crawl(int pages, unsigned seed) {
   warc += record(number++, "<html><body><p>Too short.</p></body></html>");
   std::string german;
   for (int i = 0; i < 12; ++i)
-    german += "<p>Der alte Fluss fließt durch das Tal, und die Leute erzählen noch heute von der Brücke, die hier einmal gestanden hat.</p>";
+    german +=
+        "<p>Der alte Fluss fließt durch das Tal, und die Leute erzählen noch heute von der Brücke, die hier "
+        "einmal gestanden hat.</p>";
   warc += record(number++, "<html><body><article>" + german + "</article></body></html>");
   const std::string broken = record(number++, page(rng, 8));
   return warc + broken.substr(0, broken.size() / 2);

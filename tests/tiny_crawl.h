@@ -1,4 +1,5 @@
-// A crawl for tests: pages of generated English that pass the filters, among them a duplicate, a stub, a German page and a broken record.
+// A crawl for tests: pages of generated English that pass the filters, among them a duplicate, a stub, a
+// German page and a broken record.
 #pragma once
 
 #include <string>

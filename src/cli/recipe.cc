@@ -47,7 +47,8 @@ constexpr const char* kSections[] = {"crawl", "data", "tokenizer", "tokens", "pr
 
 template <class Config>
 void check(const nlohmann::json& sections, const char* name, const std::string& path, Config config = {}) {
-  if (const auto found = sections.find(name); found != sections.end()) config::from_json(config, *found, path + " [" + name + "]");
+  if (const auto found = sections.find(name); found != sections.end())
+    config::from_json(config, *found, path + " [" + name + "]");
 }
 
 }  // namespace
@@ -63,11 +64,13 @@ Recipe read_recipe(const std::string& path, const std::vector<std::string>& set)
     }
   Head head;
   config::from_json(head, file, path);
-  if (head.output.empty()) throw Error(path, "got no `output`, expected the run's directory: output = \"runs/NAME\"");
+  if (head.output.empty())
+    throw Error(path, "got no `output`, expected the run's directory: output = \"runs/NAME\"");
   recipe.title = head.title;
   recipe.output = head.output;
   recipe.input = head.input;
   recipe.prompts = head.prompts;
+  check(recipe.sections, "data", path, text::named_recipe("fineweb-2024"));
   check<TokenizerSection>(recipe.sections, "tokenizer", path);
   check<TokensSection>(recipe.sections, "tokens", path);
   if (const auto found = recipe.sections.find("pretrain"); found != recipe.sections.end())

@@ -1,10 +1,10 @@
-// A recipe: one TOML file for the whole chain. Each stage has a section, read by that stage's own configuration struct.
+// A recipe: one TOML file for the whole chain. Each stage has a section, read by that stage's own
+// configuration struct.
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
-
-#include <nlohmann/json.hpp>
 
 namespace tumbler::cli {
 
@@ -15,8 +15,8 @@ struct Recipe {
   nlohmann::json sections;           // "crawl", "data", "tokenizer", "tokens", "pretrain", --set applied
 };
 
-// Reads the recipe and checks every section against its stage's fields, so that a wrong key is an error before the first
-// stage starts and not an hour later. `set`: section.key=value.
+// Reads the recipe and checks every section against its stage's fields, so that a wrong key is an error
+// before the first stage starts and not an hour later. `set`: section.key=value.
 Recipe read_recipe(const std::string& path, const std::vector<std::string>& set);
 
 }  // namespace tumbler::cli

@@ -6,7 +6,8 @@
 #include <string_view>
 #include <vector>
 
-// OpenMPI's header declares its C++ bindings, which were removed from MPI in 2012 and would have to be linked, unless told not to.
+// OpenMPI's header declares its C++ bindings, which were removed from MPI in 2012 and would have to be
+// linked, unless told not to.
 #define OMPI_SKIP_MPICXX 1
 #define MPICH_SKIP_MPICXX 1
 #include <mpi.h>

@@ -14,7 +14,8 @@ void gelu_forward(T* out, const T* inp, int64_t n) noexcept;
 template <class T>
 void gelu_backward(T* d_inp, const T* d_out, const T* inp, int64_t n) noexcept;
 
-// Gated units, Shazeer 2020, arXiv:2002.05202: out (N, I) = act(gate) * up, gate_up (N, 2*I) is a row of gate then a row of up.
+// Gated units, Shazeer 2020, arXiv:2002.05202: out (N, I) = act(gate) * up, gate_up (N, 2*I) is a row of gate
+// then a row of up.
 enum class Gate { silu, gelu_tanh };
 template <class T>
 void glu_forward(T* out, const T* gate_up, Gate gate, int64_t N, int64_t I) noexcept;

@@ -11,8 +11,12 @@ struct bf16 {
   uint16_t bits;
 };
 
-inline float to_float(float x) noexcept { return x; }
-inline float to_float(bf16 x) noexcept { return std::bit_cast<float>(static_cast<uint32_t>(x.bits) << 16); }
+inline float to_float(float x) noexcept {
+  return x;
+}
+inline float to_float(bf16 x) noexcept {
+  return std::bit_cast<float>(static_cast<uint32_t>(x.bits) << 16);
+}
 
 // Round to nearest even; NaN stays a (quiet) NaN.
 inline bf16 to_bf16(float x) noexcept {
@@ -23,8 +27,10 @@ inline bf16 to_bf16(float x) noexcept {
 
 template <class T>
 T from_float(float x) noexcept {
-  if constexpr (std::is_same_v<T, float>) return x;
-  else return to_bf16(x);
+  if constexpr (std::is_same_v<T, float>)
+    return x;
+  else
+    return to_bf16(x);
 }
 
 // What activations and the weights' compute copies are stored in.

@@ -1,4 +1,5 @@
-// Which instruction set the kernels use. Chosen once, from the machine or from TUMBLER_ISA=ref|avx2|avx512, and printed.
+// Which instruction set the kernels use. Chosen once, from the machine or from TUMBLER_ISA=ref|avx2|avx512,
+// and printed.
 #pragma once
 
 #include <string>
@@ -13,7 +14,8 @@ enum class Isa { ref, avx2, avx512 };
 const char* isa_name(Isa isa) noexcept;
 // All the host can run, weakest first. `avx2` means AVX2 + FMA + F16C, `avx512` F + BW + DQ + VL.
 std::vector<Isa> host_isas();
-// The one in force: the strongest, or TUMBLER_ISA. Throws Error where TUMBLER_ISA names one that the host lacks.
+// The one in force: the strongest, or TUMBLER_ISA. Throws Error where TUMBLER_ISA names one that the host
+// lacks.
 Isa active_isa();
 // Changes it (tests and benchmarks run every kernel on every ISA). Not while kernels run. Also limits oneDNN.
 void set_active_isa(Isa isa);

@@ -1,4 +1,5 @@
-// The report on a run: one self-contained HTML file (no script, no outside file) that shows what every stage did.
+// The report on a run: one self-contained HTML file (no script, no outside file) that shows what every stage
+// did.
 #pragma once
 
 #include <filesystem>
@@ -15,7 +16,9 @@ struct RunLayout {
   std::filesystem::path tokenizer() const { return run / "tokenizer"; }
   std::filesystem::path tokens() const { return run / "tokens"; }
   std::filesystem::path base() const { return run / "base"; }
-  std::filesystem::path facts() const { return run / "report"; }  // JSON made for the report by other commands
+  std::filesystem::path facts() const {
+    return run / "report";
+  }  // JSON made for the report by other commands
   std::filesystem::path report() const { return run / "report.html"; }
 };
 

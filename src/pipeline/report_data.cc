@@ -1,9 +1,9 @@
 #include "pipeline/report_data.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <map>
+
+#include <fmt/format.h>
 
 #include "io/file.h"
 #include "io/lines.h"
@@ -18,7 +18,9 @@ namespace {
 
 using Json = nlohmann::json;
 
-std::string missing(std::string_view what) { return fmt::format("<p class='note'>{} has not been run yet.</p>", what); }
+std::string missing(std::string_view what) {
+  return fmt::format("<p class='note'>{} has not been run yet.</p>", what);
+}
 
 std::vector<std::pair<double, std::string>> largest(const Json& counts, size_t most) {
   std::vector<std::pair<double, std::string>> sorted;
@@ -33,7 +35,8 @@ std::string funnel_chart(const Json& funnel) {
   std::vector<Bar> bars;
   for (const Json& filter : funnel.value("filters", Json::array())) {
     const double in = number(filter, "pages_in"), out = number(filter, "pages_out");
-    const std::string value = in > out ? fmt::format("{} (−{})", human_count(out), human_count(in - out)) : human_count(out);
+    const std::string value =
+        in > out ? fmt::format("{} (−{})", human_count(out), human_count(in - out)) : human_count(out);
     bars.push_back({text(filter, "filter"), value, out, in > out ? 1 : 0,
                     fmt::format("{} pages in, {} out, {} of text left", human_count(in), human_count(out),
                                 human_bytes(number(filter, "bytes_out")))});
@@ -53,7 +56,8 @@ std::string languages(const Json& funnel) {
   std::vector<Bar> bars;
   for (const auto& [count, language] : largest(funnel.value("languages", Json::object()), 12))
     bars.push_back({language, human_count(count), count, language == "en" ? 0 : 1, {}});
-  return fmt::format("<h3>Languages of the pages with text (told apart by {})</h3>", escape_html(text(funnel, "language_model"))) +
+  return fmt::format("<h3>Languages of the pages with text (told apart by {})</h3>",
+                     escape_html(text(funnel, "language_model"))) +
          bar_chart(bars);
 }
 
@@ -66,10 +70,13 @@ std::string dropped_examples(const RunLayout& layout) {
     io::LineReader reader(path);
     while (const auto line = reader.next()) {
       const Json page = Json::parse(*line, nullptr, /*allow_exceptions=*/false);
-      if (page.is_discarded() || text(page, "text").empty() || ++shown[text(page, "filter")] > kEach) continue;
-      rows.push_back({fmt::format("{}<br><span class='note'>{} {}</span>", escape_html(text(page, "filter")), escape_html(text(page, "reason")),
-                                  escape_html(text(page, "detail"))),
-                      escape_html(text(page, "url")), fmt::format("<div class='text'>{}</div>", escape_html(text(page, "text").substr(0, 240)))});
+      if (page.is_discarded() || text(page, "text").empty() || ++shown[text(page, "filter")] > kEach)
+        continue;
+      rows.push_back(
+          {fmt::format("{}<br><span class='note'>{} {}</span>", escape_html(text(page, "filter")),
+                       escape_html(text(page, "reason")), escape_html(text(page, "detail"))),
+           escape_html(text(page, "url")),
+           fmt::format("<div class='text'>{}</div>", escape_html(text(page, "text").substr(0, 240)))});
     }
   }
   if (rows.size() == 1) return "";
@@ -117,7 +124,8 @@ std::vector<Card> data_cards(const RunLayout& layout) {
   const Json filters = funnel->value("filters", Json::array());
   const double pages = filters.empty() ? 0 : number(filters.front(), "pages_in");
   return {{human_count(pages), "pages crawled"},
-          {human_count(number(*funnel, "documents")), fmt::format("documents kept, {} of text", human_bytes(number(*funnel, "document_bytes")))}};
+          {human_count(number(*funnel, "documents")),
+           fmt::format("documents kept, {} of text", human_bytes(number(*funnel, "document_bytes")))}};
 }
 
 std::string data_section(const RunLayout& layout) {
@@ -125,8 +133,8 @@ std::string data_section(const RunLayout& layout) {
   if (!funnel) return missing("The data stage");
   const Json pii = funnel->value("pii", Json::object());
   return funnel_chart(*funnel) + reasons_table(*funnel) + languages(*funnel) +
-         fmt::format("<p class='note'>{} e-mail and {} IP addresses were replaced.</p>", human_count(number(pii, "emails")),
-                     human_count(number(pii, "ips"))) +
+         fmt::format("<p class='note'>{} e-mail and {} IP addresses were replaced.</p>",
+                     human_count(number(pii, "emails")), human_count(number(pii, "ips"))) +
          dropped_examples(layout);
 }
 
@@ -134,24 +142,32 @@ std::string tokens_section(const RunLayout& layout) {
   const auto manifest = find_json(layout.tokens() / "manifest.json");
   if (!manifest || !fs::exists(layout.tokenizer() / "tokenizer.json")) return missing("The tokenizer");
   const tokens::Tokenizer tokenizer = tokens::Tokenizer::load(layout.tokenizer());
-  const Json held = manifest->value("held_out", Json::object()), train = manifest->value("train", Json::object());
-  const auto per_token = [](const Json& counts) { return number(counts, "text_bytes", number(counts, "bytes")) / std::max(1.0, number(counts, "tokens")); };
+  const Json held = manifest->value("held_out", Json::object()),
+             train = manifest->value("train", Json::object());
+  const auto per_token = [](const Json& counts) {
+    return number(counts, "text_bytes", number(counts, "bytes")) / std::max(1.0, number(counts, "tokens"));
+  };
   std::string out = table({{"", "documents", "tokens", "bytes a token"},
-                           {"to train on", human_count(number(train, "documents")), human_count(number(train, "tokens")), fmt::format("{:.2f}", per_token(train))},
-                           {"held out", human_count(number(held, "documents")), human_count(number(held, "tokens")), fmt::format("{:.2f}", per_token(held))}},
+                           {"to train on", human_count(number(train, "documents")),
+                            human_count(number(train, "tokens")), fmt::format("{:.2f}", per_token(train))},
+                           {"held out", human_count(number(held, "documents")),
+                            human_count(number(held, "tokens")), fmt::format("{:.2f}", per_token(held))}},
                           {1, 2, 3});
   std::string longest;
   std::vector<std::pair<size_t, tokens::TokenId>> by_length;
   for (tokens::TokenId id = 0; id < tokenizer.vocab_size(); ++id)
-    if (tokenizer.has(id) && !tokenizer.is_added(id)) by_length.emplace_back(tokenizer.token_bytes(id).size(), id);
+    if (tokenizer.has(id) && !tokenizer.is_added(id))
+      by_length.emplace_back(tokenizer.token_bytes(id).size(), id);
   std::sort(by_length.rbegin(), by_length.rend());
   for (size_t i = 0; i < std::min<size_t>(24, by_length.size()); ++i)
     longest += fmt::format("<code>{}</code> ", escape_html(tokenizer.token_bytes(by_length[i].second)));
-  out += fmt::format("<p>{} tokens in the vocabulary. The longest: {}</p>", human_count(static_cast<double>(tokenizer.vocab_size())), longest);
+  out += fmt::format("<p>{} tokens in the vocabulary. The longest: {}</p>",
+                     human_count(static_cast<double>(tokenizer.vocab_size())), longest);
   const fs::path held_out = layout.tokens() / "held_out.txt";
   if (fs::exists(held_out)) {
     const io::MappedFile file(held_out);
-    out += "<h3>What the model sees of a held-out page (hover for the ids)</h3>" + coloured(tokenizer, head(file.text(), 900));
+    out += "<h3>What the model sees of a held-out page (hover for the ids)</h3>" +
+           coloured(tokenizer, head(file.text(), 900));
   }
   return out;
 }

@@ -7,7 +7,8 @@
 #include "text/minhash.h"
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define TUMBLER_CLONES __attribute__((target_clones("arch=skylake-avx512", "avx2", "default"), optimize("O3")))
+#define TUMBLER_CLONES \
+  __attribute__((target_clones("arch=skylake-avx512", "avx2", "default"), optimize("O3")))
 #else  // clang and other processors: one version, for the baseline
 #define TUMBLER_CLONES
 #endif
