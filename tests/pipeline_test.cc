@@ -25,11 +25,14 @@ class SlowPipeline : public testing::Test {
     directory_ = fs::temp_directory_path() / fmt::format("tumbler_chain_{}", ::getpid());
     fs::create_directories(directory_ / "runs/quickstart/crawl");
     fs::create_directory_symlink(fs::path(TUMBLER_SOURCE_DIR) / "recipes", directory_ / "recipes");
-    io::write_file(directory_ / "runs/quickstart/crawl/tiny.warc", tests::tiny_crawl(120, 1));
+    io::write_file(directory_ / "runs/quickstart/crawl/crawl-00000.warc", tests::tiny_crawl(120, 1));
+    if (std::system(fmt::format("gzip '{}'", (directory_ / "runs/quickstart/crawl/crawl-00000.warc").string())
+                        .c_str()) != 0)
+      return;
     io::write_file(directory_ / "tiny.toml", R"toml(
 title = "A tiny run"
 output = "runs/quickstart"
-input = "runs/quickstart/crawl/*.warc*"
+input = "runs/quickstart/crawl/*.warc.gz"
 prompts = ["The old river", "People say"]
 [tokenizer]
 vocab_size = 512

@@ -16,31 +16,47 @@ const char* pick(Rng& rng, const std::array<const char*, N>& words) {
 
 std::string noun(Rng& rng) {
   static constexpr std::array kNouns = {
-      "river",  "stone",  "garden", "engine",  "teacher", "window", "harbour", "letter", "mountain", "clock",
-      "bridge", "market", "forest", "student", "library", "valley", "machine", "writer", "village",  "road"};
-  static constexpr std::array kAdjectives = {"old",   "quiet",   "small", "famous", "broken",
-                                             "green", "distant", "heavy", "bright", "narrow"};
+      "river",    "stone",   "garden",  "engine", "teacher", "window",  "harbour", "letter",
+      "mountain", "clock",   "bridge",  "market", "forest",  "student", "library", "valley",
+      "machine",  "writer",  "village", "road",   "island",  "sailor",  "kitchen", "painter",
+      "orchard",  "tower",   "lantern", "farmer", "winter",  "castle",  "museum",  "doctor",
+      "meadow",   "station", "singer",  "cellar", "temple",  "desert"};
+  static constexpr std::array kAdjectives = {"old",     "quiet",  "small",   "famous", "broken", "green",
+                                             "distant", "heavy",  "bright",  "narrow", "warm",   "hidden",
+                                             "lonely",  "golden", "curious", "silent"};
   return rng.below(2) == 0 ? std::string(pick(rng, kNouns))
                            : fmt::format("{} {}", pick(rng, kAdjectives), pick(rng, kNouns));
 }
 
 std::string sentence(Rng& rng) {
-  static constexpr std::array kVerbs = {"stands near", "was built with", "belongs to", "follows",
-                                        "looks like",  "is older than",  "changed",    "remembers"};
-  static constexpr std::array kTimes = {"in the morning",    "after the war", "for many years",
-                                        "before the winter", "to this day",   "at the end of the season"};
-  switch (rng.below(4)) {
+  static constexpr std::array kVerbs = {
+      "stands near", "was built with", "belongs to", "follows",   "looks like", "is older than", "changed",
+      "remembers",   "hides",          "protects",   "describes", "surrounds",  "explains",      "replaced"};
+  static constexpr std::array kTimes = {
+      "in the morning",  "after the war", "for many years", "before the winter", "to this day",
+      "when rain falls", "every summer",  "without haste",  "as she wrote",      "once again"};
+  static constexpr std::array kWho = {"People",   "Some",       "Travellers", "Historians",
+                                      "Children", "Neighbours", "Few",        "Most guides"};
+  static constexpr std::array kSay = {"say that", "believe that", "often forget that", "have written that",
+                                      "doubt that"};
+  switch (rng.below(6)) {
     case 0:
       return fmt::format("The {} {} the {}.", noun(rng), pick(rng, kVerbs), noun(rng));
     case 1:
-      return fmt::format("People say that the {} {} the {} {}.", noun(rng), pick(rng, kVerbs), noun(rng),
-                         pick(rng, kTimes));
+      return fmt::format("{} {} the {} {} a {} {}.", pick(rng, kWho), pick(rng, kSay), noun(rng),
+                         pick(rng, kVerbs), noun(rng), pick(rng, kTimes));
     case 2:
-      return fmt::format("It has {} rooms, and the {} of the {} {} that {}.", 2 + rng.below(90), noun(rng),
-                         noun(rng), pick(rng, kVerbs), noun(rng));
+      return fmt::format("Its {} has {} rooms and one {} that {} them.", noun(rng), 2 + rng.below(90),
+                         noun(rng), pick(rng, kVerbs));
+    case 3:
+      return fmt::format("They walked with a {} from the {} to another {} {}.", noun(rng), noun(rng),
+                         noun(rng), pick(rng, kTimes));
+    case 4:
+      return fmt::format("No {} of this {} {} what {} know.", noun(rng), noun(rng), pick(rng, kVerbs),
+                         pick(rng, kWho));
     default:
-      return fmt::format("They walked with the {} from the {} to the {} {}.", noun(rng), noun(rng), noun(rng),
-                         pick(rng, kTimes));
+      return fmt::format("Because every {} {} some {}, we have to be patient {}.", noun(rng),
+                         pick(rng, kVerbs), noun(rng), pick(rng, kTimes));
   }
 }
 
@@ -60,12 +76,15 @@ std::string record(int number, const std::string& html) {
   const std::string http =
       fmt::format("HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\n\r\n{}",
                   html.size(), html);
+  // One page has the address that docs/pipeline.md asks about.
+  const std::string url = number == 3 ? "http://sqlite3-doc.debian.example/usr/share/doc/sqlite3/about.html"
+                                      : fmt::format("http://tiny.example/page{}.html", number);
   return fmt::format(
       "WARC/1.0\r\nWARC-Type: response\r\nWARC-Record-ID: "
       "<urn:uuid:00000000-0000-0000-0000-{:012}>\r\nWARC-Date: 2026-11-23T00:00:00Z\r\n"
-      "WARC-Target-URI: http://tiny.example/page{}.html\r\nContent-Type: application/http; "
+      "WARC-Target-URI: {}\r\nContent-Type: application/http; "
       "msgtype=response\r\nContent-Length: {}\r\n\r\n{}\r\n\r\n",
-      number, number, http.size(), http);
+      number, url, http.size(), http);
 }
 
 }  // namespace

@@ -8,6 +8,11 @@ namespace tumbler::cli {
 void add_bench(CLI::App& app);
 void add_version(CLI::App& app);
 void add_crawl(CLI::App& app);
+void add_report(CLI::App& app);
+void add_pipeline(CLI::App& app);
+void add_eval(CLI::App& app);
+void add_generate(CLI::App& app);
+void add_pretrain(CLI::App& app);
 void add_data(CLI::App& app);
 void add_tokenizer(CLI::App& app);
 void add_tokens(CLI::App& app);

@@ -19,6 +19,11 @@ int main(int argc, char** argv) {
     cli::add_bench(app);
     cli::add_version(app);
     cli::add_crawl(app);
+    cli::add_report(app);
+    cli::add_pipeline(app);
+    cli::add_eval(app);
+    cli::add_generate(app);
+    cli::add_pretrain(app);
     cli::add_data(app);
     cli::add_tokenizer(app);
     cli::add_tokens(app);

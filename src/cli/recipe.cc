@@ -73,8 +73,12 @@ Recipe read_recipe(const std::string& path, const std::vector<std::string>& set)
   check(recipe.sections, "data", path, text::named_recipe("fineweb-2024"));
   check<TokenizerSection>(recipe.sections, "tokenizer", path);
   check<TokensSection>(recipe.sections, "tokens", path);
-  if (const auto found = recipe.sections.find("pretrain"); found != recipe.sections.end())
-    pretrain::config_from_json(*found, path + " [pretrain]");
+  if (const auto found = recipe.sections.find("pretrain"); found != recipe.sections.end()) {
+    nlohmann::json table = *found;  // with what the stages before it will give
+    table["data"] = {"tokens"};
+    table["tokenizer"] = "tokenizer";
+    pretrain::config_from_json(table, path + " [pretrain]");
+  }
   return recipe;
 }
 

@@ -52,7 +52,7 @@ TrainingCurves read_curves(const fs::path& path) {
     add("tok_s", curves.tokens_per_second);
     add("percent_of_peak", curves.percent_of_peak);
     curves.tokens = std::max(curves.tokens, number(line, "tokens"));
-    curves.seconds = std::max(curves.seconds, number(line, "elapsed"));
+    curves.seconds = std::max(curves.seconds, number(line, "elapsed_s"));
     if (text(line, "event") == "sample")
       curves.samples.push_back({static_cast<int64_t>(step), text(line, "prompt"), text(line, "text")});
   }

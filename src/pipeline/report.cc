@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "io/file.h"
 #include "pipeline/facts.h"
+#include "pipeline/held_out.h"
 #include "pipeline/page.h"
 #include "pipeline/report_data.h"
 #include "pipeline/runner.h"
@@ -89,18 +90,17 @@ std::string samples_section(const TrainingCurves& curves) {
   return out;
 }
 
-std::string compression_section(const RunLayout& layout) {
-  const auto facts = find_json(layout.facts() / "held_out.json");
-  if (!facts) return missing("The comparison on held-out text");
+std::string compression_section(const nlohmann::json& facts) {
+  if (facts.empty()) return missing("The comparison on held-out text");
   std::vector<Bar> bars;
-  for (const nlohmann::json& row : facts->value("results", nlohmann::json::array()))
+  for (const nlohmann::json& row : facts.value("results", nlohmann::json::array()))
     bars.push_back({text(row, "name"), fmt::format("{:.3f} bits/byte", number(row, "bits_per_byte")),
                     number(row, "bits_per_byte"), text(row, "kind") == "model" ? 1 : 0, text(row, "detail")});
   return fmt::format(
              "<p>How many bits each needs for a byte of the same {} of pages that no training step has seen. "
              "A model that predicts "
              "well compresses well (Shannon 1948); fewer is better.</p>",
-             human_bytes(number(*facts, "bytes"))) +
+             human_bytes(number(facts, "bytes"))) +
          bar_chart(bars) +
          "<p class='note'>The compressors start knowing nothing, except where it says that they were given "
          "the training text; the "
@@ -146,23 +146,21 @@ std::string completions_section(const RunLayout& layout) {
 }
 
 std::string summary(const RunLayout& layout, const std::vector<StageRecord>& records,
-                    const TrainingCurves& curves) {
+                    const TrainingCurves& curves, const nlohmann::json& facts) {
   std::vector<Card> list;
   double seconds = 0;
   for (const StageRecord& r : records) seconds += r.seconds;
   if (seconds > 0) list.push_back({human_seconds(seconds), "from the crawl to the base model"});
   for (Card& card : data_cards(layout)) list.push_back(std::move(card));
   if (curves.tokens > 0) list.push_back({human_count(curves.tokens), "tokens trained on"});
-  if (const auto facts = find_json(layout.facts() / "held_out.json")) {
-    double model = 0, xz = 0;
-    for (const nlohmann::json& row : facts->value("results", nlohmann::json::array())) {
-      if (text(row, "kind") == "model") model = number(row, "bits_per_byte");
-      if (text(row, "name") == "xz -9") xz = number(row, "bits_per_byte");
-    }
-    if (model > 0)
-      list.push_back(
-          {fmt::format("{:.3f}", model), fmt::format("bits per byte on held-out pages (xz -9: {:.3f})", xz)});
+  double model = 0, xz = 0;
+  for (const nlohmann::json& row : facts.value("results", nlohmann::json::array())) {
+    if (text(row, "kind") == "model") model = number(row, "bits_per_byte");
+    if (text(row, "name") == "xz -9") xz = number(row, "bits_per_byte");
   }
+  if (model > 0)
+    list.push_back(
+        {fmt::format("{:.3f}", model), fmt::format("bits per byte on held-out pages (xz -9: {:.3f})", xz)});
   return cards(list);
 }
 
@@ -177,7 +175,8 @@ std::string render_report(const RunLayout& layout) {
                 "pipeline run RECIPE.toml`",
                 layout.run.string());
   const auto run = find_json(layout.run / "pipeline" / "run.info").value_or(nlohmann::json::object());
-  std::string body = summary(layout, records, curves);
+  const nlohmann::json facts = held_out_facts(layout);
+  std::string body = summary(layout, records, curves, facts);
   body +=
       "<nav><a href='#stages'>Stages</a><a href='#data'>Data</a><a href='#tokens'>Tokens</a><a "
       "href='#training'>Training</a><a "
@@ -188,7 +187,7 @@ std::string render_report(const RunLayout& layout) {
   body += section("tokens", "From text to tokens", tokens_section(layout));
   body += section("training", "Training the base model", training_section(layout, curves));
   body += section("samples", "Watching it learn", samples_section(curves));
-  body += section("heldout", "How well it predicts pages it has not seen", compression_section(layout));
+  body += section("heldout", "How well it predicts pages it has not seen", compression_section(facts));
   body += section("prompt", "Prompting the base model", completions_section(layout));
   return html_page(text(run, "title", "A base model from a crawl"), text(run, "machine"), body);
 }

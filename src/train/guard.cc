@@ -22,21 +22,28 @@ Guard::Guard(GuardConfig config) : config_(std::move(config)) {
   check_guard(config_);
 }
 
-Guard::Verdict Guard::judge(int64_t step, double loss, double grad_norm) {
-  if (std::isfinite(loss) && std::isfinite(grad_norm)) {
-    state_.bad_in_a_row = 0;
-    return judge_spike(step, loss);
-  }
+Guard::Verdict Guard::judge_loss(int64_t step, double loss) {
+  if (!std::isfinite(loss)) return skip_bad(step, loss, "loss is not finite");
+  return judge_spike(step, loss);
+}
+
+Guard::Verdict Guard::judge_gradient(int64_t step, double loss, double grad_norm) {
+  if (!std::isfinite(grad_norm)) return skip_bad(step, loss, "gradient is not finite");
+  state_.bad_in_a_row = 0;
+  return Verdict::kGood;
+}
+
+Guard::Verdict Guard::skip_bad(int64_t step, double loss, std::string_view what) {
   ++state_.skipped;
   ++state_.bad_in_a_row;
   if (state_.bad_in_a_row >= config_.max_bad_steps)
-    throw Error("train",
-                "step {}: loss {}, gradient norm {}: {} steps in a row without finite numbers; the weights "
-                "have probably "
-                "diverged: resume from an earlier checkpoint with a lower learning rate or a longer warm-up",
-                step, loss, grad_norm, state_.bad_in_a_row);
-  log::warn("[train] step {}: loss {}, gradient norm {}: not finite, the step is skipped ({} so far)", step,
-            loss, grad_norm, state_.skipped);
+    throw Error(
+        "train",
+        "step {}: {} (loss {}), for {} steps in a row; the weights have probably diverged: resume from an "
+        "earlier checkpoint with a lower learning rate or a longer warm-up",
+        step, what, loss, state_.bad_in_a_row);
+  log::warn("[train] step {}: {} (loss {}); the step is skipped ({} so far)", step, what, loss,
+            state_.skipped);
   return Verdict::kSkip;
 }
 

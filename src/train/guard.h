@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
 
 namespace tumbler::train {
 
@@ -30,10 +31,12 @@ class Guard {
 
   explicit Guard(GuardConfig config);
 
-  // Called with the loss and gradient norm of a step before the weights are touched. kSkip: leave the weights
-  // as they are and go on with the next batch. Warns with a message; throws Error where the run should stop,
-  // saying why and what to try.
-  Verdict judge(int64_t step, double loss, double grad_norm);
+  // Called with the loss of a step before the optimiser touches the weights. kSkip: leave them as they are
+  // and go on with the next batch. Warns where it skips; throws Error where the run should stop, saying why
+  // and what to try.
+  Verdict judge_loss(int64_t step, double loss);
+  // Called after it with the norm of the gradient; the optimiser does nothing where that is not finite.
+  Verdict judge_gradient(int64_t step, double loss, double grad_norm);
 
   int64_t skipped() const noexcept { return state_.skipped; }
 
@@ -42,6 +45,7 @@ class Guard {
   void set_state(const nlohmann::ordered_json& json);
 
  private:
+  Verdict skip_bad(int64_t step, double loss, std::string_view what);
   Verdict judge_spike(int64_t step, double loss);
 
   struct State {

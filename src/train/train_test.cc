@@ -98,43 +98,49 @@ TEST(RunLog, ResumeCutsTheLogBackToTheStep) {
   EXPECT_EQ(io::read_file(path), "");
 }
 
+// What the step loop does with one step.
+Guard::Verdict judge(Guard& guard, int64_t step, double loss, double grad_norm) {
+  if (guard.judge_loss(step, loss) == Guard::Verdict::kSkip) return Guard::Verdict::kSkip;
+  return guard.judge_gradient(step, loss, grad_norm);
+}
+
 TEST(Guard, SkipsWhatIsNotFiniteAndStopsWhenItStaysSo) {
   Guard guard({.max_bad_steps = 3});
   const double nan = std::numeric_limits<double>::quiet_NaN(), inf = std::numeric_limits<double>::infinity();
-  EXPECT_EQ(guard.judge(1, 2.0, 1.0), Guard::Verdict::kGood);
-  EXPECT_EQ(guard.judge(2, nan, 1.0), Guard::Verdict::kSkip);
-  EXPECT_EQ(guard.judge(3, 2.0, inf), Guard::Verdict::kSkip);
-  EXPECT_EQ(guard.judge(4, 2.0, 1.0), Guard::Verdict::kGood);
+  EXPECT_EQ(judge(guard, 1, 2.0, 1.0), Guard::Verdict::kGood);
+  EXPECT_EQ(judge(guard, 2, nan, 1.0), Guard::Verdict::kSkip);
+  EXPECT_EQ(judge(guard, 3, 2.0, inf), Guard::Verdict::kSkip);
+  EXPECT_EQ(judge(guard, 4, 2.0, 1.0), Guard::Verdict::kGood);
   EXPECT_EQ(guard.skipped(), 2);
-  EXPECT_EQ(guard.judge(5, nan, nan), Guard::Verdict::kSkip);
-  EXPECT_EQ(guard.judge(6, nan, nan), Guard::Verdict::kSkip);
-  EXPECT_NE(error_of([&] { guard.judge(7, nan, nan); }).find("lower learning rate"), std::string::npos);
+  EXPECT_EQ(judge(guard, 5, nan, 1), Guard::Verdict::kSkip);
+  EXPECT_EQ(judge(guard, 6, 2.0, nan), Guard::Verdict::kSkip);
+  EXPECT_NE(error_of([&] { judge(guard, 7, inf, nan); }).find("lower learning rate"), std::string::npos);
 }
 
 // 100 steps around a loss of 3, then a jump.
 Guard settled(const char* on_spike) {
   Guard guard({.max_bad_steps = 3, .on_spike = on_spike});
   for (int step = 0; step < 100; ++step)
-    EXPECT_EQ(guard.judge(step, 3.0 + 0.01 * (step % 7), 1.0), Guard::Verdict::kGood);
+    EXPECT_EQ(judge(guard, step, 3.0 + 0.01 * (step % 7), 1.0), Guard::Verdict::kGood);
   return guard;
 }
 
 TEST(Guard, SpikesWarnSkipOrStop) {
   Guard warn = settled("warn");
-  EXPECT_EQ(warn.judge(100, 6.0, 1.0), Guard::Verdict::kGood);
+  EXPECT_EQ(judge(warn, 100, 6.0, 1.0), Guard::Verdict::kGood);
   Guard stop = settled("stop");
-  EXPECT_NE(error_of([&] { stop.judge(100, 6.0, 1.0); }).find("loss jumped to 6.0000"), std::string::npos);
+  EXPECT_NE(error_of([&] { judge(stop, 100, 6.0, 1.0); }).find("loss jumped to 6.0000"), std::string::npos);
   Guard skip = settled("skip");
-  EXPECT_EQ(skip.judge(100, 3.05, 1.0), Guard::Verdict::kGood);
-  for (int step = 101; step < 104; ++step) EXPECT_EQ(skip.judge(step, 6.0, 1.0), Guard::Verdict::kSkip);
-  EXPECT_EQ(skip.judge(104, 6.0, 1.0), Guard::Verdict::kGood) << "a level that stays is the new level";
+  EXPECT_EQ(judge(skip, 100, 3.05, 1.0), Guard::Verdict::kGood);
+  for (int step = 101; step < 104; ++step) EXPECT_EQ(judge(skip, step, 6.0, 1.0), Guard::Verdict::kSkip);
+  EXPECT_EQ(judge(skip, 104, 6.0, 1.0), Guard::Verdict::kGood) << "a level that stays is the new level";
 }
 
 TEST(Guard, StateGoesThroughJson) {
   Guard a = settled("skip"), b({.max_bad_steps = 3, .on_spike = "skip"});
   b.set_state(nlohmann::ordered_json::parse(a.state().dump()));
-  EXPECT_EQ(b.judge(100, 6.0, 1.0), Guard::Verdict::kSkip);
-  EXPECT_EQ(a.judge(100, 6.0, 1.0), Guard::Verdict::kSkip);
+  EXPECT_EQ(judge(b, 100, 6.0, 1.0), Guard::Verdict::kSkip);
+  EXPECT_EQ(judge(a, 100, 6.0, 1.0), Guard::Verdict::kSkip);
   EXPECT_EQ(a.state(), b.state());
 }
 

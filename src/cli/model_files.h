@@ -1,0 +1,23 @@
+// A model opened for inference: weights in the compute dtype that is fast here, and its tokenizer.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "formats/hugging_face.h"
+#include "tokens/tokenizer.h"
+
+namespace tumbler::cli {
+
+struct OpenModel {
+  std::filesystem::path directory;
+  formats::LoadedModel model;
+  tokens::Tokenizer tokenizer;
+};
+
+// `path` is a Hugging Face directory, or a run of pretrain, whose newest checkpoint is taken.
+// Throws Error where the model or its tokenizer cannot be read, or do not fit.
+OpenModel open_model(const std::string& path);
+
+}  // namespace tumbler::cli
