@@ -13,6 +13,7 @@
 #include "engine/generate.h"
 #include "io/file.h"
 #include "kernels/isa.h"
+#include "kernels/peak.h"
 #include "pretrain/bits_per_byte.h"
 #include "pretrain/window_loader.h"
 #include "tokens/streaming_decoder.h"
@@ -221,12 +222,15 @@ class Run {
   int64_t tokens_ = 0;
   double loss_ = kNaN, val_bpb_ = kNaN;
   double elapsed_before_ = 0, step_seconds_ = 0;  // step_seconds_: in steps since the last line of the log
+  double peak_gflop_s_ = 0;
   int64_t step_tokens_ = 0;
   std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
 };
 
 void Run::make_trainer() {
   const kernels::DType dtype = get_dtype(config_.dtype);
+  // What all ranks could do together, if each had its cores to itself.
+  peak_gflop_s_ = kernels::training_peak_gflop_s(dtype == kernels::DType::bf16) * group_.size();
   auto parameters = std::make_unique<nn::Parameters>(
       config_.model, nn::ParametersOptions{.dtype = dtype, .gradients = true});
   parameters->initialize(static_cast<uint64_t>(config_.seed));
@@ -338,6 +342,8 @@ void Run::log_step(const train::StepReport& report) {
          {"applied", report.applied},
          {"tokens", tokens_},
          {"tok_s", rate},
+         {"percent_of_peak",
+          100 * rate * nn::flops_per_token(config_.model, config_.sequence_length) * 1e-9 / peak_gflop_s_},
          {"elapsed_s", elapsed()},
          {"memory_bytes", train::peak_memory_bytes()}});
   step_seconds_ = 0;
