@@ -76,8 +76,8 @@ class SlowTraining : public testing::Test {
   }
   static std::string errors() { return io::read_file(directory_ / "err.txt"); }
   static std::string output() { return io::read_file(directory_ / "out.txt"); }
-  static std::string last_model(const std::string& run) {
-    return io::read_file(directory_ / run / "step_000030/model.safetensors");
+  static std::string last_model(const std::string& run, const char* step = "step_000030") {
+    return io::read_file(directory_ / run / step / "model.safetensors");
   }
   static std::vector<double> losses(const std::string& run) {
     std::vector<double> out;
@@ -94,17 +94,18 @@ class SlowTraining : public testing::Test {
 };
 
 TEST_F(SlowTraining, KilledAtAnyMomentItEndsWithTheSameBytes) {
-  ASSERT_EQ(shell(train("whole")), 0) << errors();
+  const std::string longer = "--set steps=240 ";
+  ASSERT_EQ(shell(train("whole", longer)), 0) << errors();
   Rng rng(5);
   int kills = 0;
-  for (bool done = false; !done && kills < 40;) {
-    done = killed_after(train("pieces", "--resume"), 100 + static_cast<int>(rng.below(900)));
-    if (!done) ++kills;
-  }
-  ASSERT_EQ(shell(train("pieces", "--resume")), 0) << errors();
+  for (bool done = false; !done && kills < 60; kills += done ? 0 : 1)
+    done = killed_after(train("pieces", longer + "--resume"), 250 + static_cast<int>(rng.below(600)));
+  ASSERT_EQ(shell(train("pieces", longer + "--resume")), 0) << errors();
   EXPECT_GE(kills, 1);
-  EXPECT_EQ(last_model("pieces"), last_model("whole")) << "after " << kills << " kills";
+  EXPECT_EQ(last_model("pieces", "step_000240"), last_model("whole", "step_000240"))
+      << "after " << kills << " kills";
   EXPECT_EQ(losses("pieces"), losses("whole"));
+  RecordProperty("kills", kills);
 }
 
 TEST_F(SlowTraining, TheSameSeedGivesTheSameBytes) {

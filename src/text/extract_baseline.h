@@ -1,4 +1,5 @@
-// The last resort: everything that looks like a paragraph, and where there is nothing of the kind, the whole body.
+// The last resort: everything that looks like a paragraph, and where there is nothing of the kind, the whole
+// body.
 #pragma once
 
 #include "text/extract_blocks.h"
