@@ -128,8 +128,8 @@ void run_pipeline(const Options& options) {
 
   const pipeline::Events events = {
       [](const pipeline::Stage& stage, size_t index, size_t count) {
-        show(fmt::format("\n[{}/{}] {}: {}\n$ tumbler {}", index + 1, count, stage.name, stage.title,
-                         fmt::join(stage.command, " ")));
+        show(fmt::format("\n[{}/{}] {}: {}\n$ {}", index + 1, count, stage.name, stage.title,
+                         pipeline::shell_line(stage.command)));
       },
       [](const pipeline::Stage& stage, const pipeline::StageRecord& record) {
         show(fmt::format("{}: done before ({})", stage.name, pipeline::human_seconds(record.seconds)));

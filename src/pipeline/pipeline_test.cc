@@ -121,6 +121,11 @@ TEST_F(Runner, TwoRunsInOneDirectoryAreRefused) {
   EXPECT_EQ(log_, "start:a done:a ");
 }
 
+TEST(ShellLine, QuotesWhatAShellWouldTakeApart) {
+  EXPECT_EQ(shell_line({"a", "--x=1", "two words", "it's", "", "*.ds"}),
+            "tumbler a --x=1 'two words' 'it'\\''s' '' '*.ds'");
+}
+
 TEST_F(Runner, ADamagedRecordIsNamed) {
   run({shell("a", "true")});
   io::write_file(run_ / "pipeline" / "a.json", "{\"name\":");

@@ -41,7 +41,7 @@ std::string stages_section(const std::vector<StageRecord>& records, const Traini
     bars.push_back({r.name, human_seconds(r.seconds), r.seconds, 0, r.title});
   }
   std::string commands;
-  for (const StageRecord& r : records) commands += fmt::format("tumbler {}\n", fmt::join(r.command, " "));
+  for (const StageRecord& r : records) commands += shell_line(r.command) + "\n";
   return bar_chart(bars) + table(rows, {2, 3, 4}) +
          fmt::format("<details><summary>The commands</summary><pre>{}</pre></details>",
                      escape_html(commands));

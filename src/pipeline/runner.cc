@@ -133,7 +133,7 @@ void run_process(const Stage& stage, const std::string& program, StageRecord& re
   };
   record.cpu_seconds += seconds(usage.ru_utime) + seconds(usage.ru_stime);
   record.peak_rss_bytes = std::max<int64_t>(record.peak_rss_bytes, int64_t{usage.ru_maxrss} * 1024);
-  const std::string by_hand = fmt::format("by hand: tumbler {}", fmt::join(stage.command, " "));
+  const std::string by_hand = "by hand: " + shell_line(stage.command);
   if (WIFSIGNALED(status))
     throw Error("pipeline", "stage {} was ended by signal {}; run the pipeline again to go on ({})",
                 stage.name, WTERMSIG(status), by_hand);
@@ -186,6 +186,22 @@ StageRecord run_stage(const Stage& stage, size_t index, const std::string& print
 }
 
 }  // namespace
+
+std::string shell_line(const std::vector<std::string>& arguments) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./=:,+@%";
+  std::string line = "tumbler";
+  for (const std::string& argument : arguments) {
+    if (!argument.empty() && argument.find_first_not_of(kPlain) == std::string::npos) {
+      line += " " + argument;
+      continue;
+    }
+    std::string quoted;
+    for (const char c : argument) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    line += " '" + quoted + "'";
+  }
+  return line;
+}
 
 std::vector<StageRecord> run_stages(const std::vector<Stage>& stages, const fs::path& run,
                                     const std::string& program, const std::string& from,

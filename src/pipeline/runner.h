@@ -12,6 +12,9 @@
 
 namespace tumbler::pipeline {
 
+// The command as one would type it: "tumbler generate --prompt 'The database server'".
+std::string shell_line(const std::vector<std::string>& arguments);
+
 struct Stage {
   std::string name;                   // "crawl": names its record and is what --from takes
   std::string title;                  // one line for people: "pages → clean, unique documents"
