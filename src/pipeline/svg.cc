@@ -34,7 +34,7 @@ std::string number(double v) {
   if (a >= 1e6) return fmt::format("{:g}M", v / 1e6);
   if (a >= 1e4) return fmt::format("{:g}k", v / 1e3);
   if (a != 0 && a < 1e-3) return fmt::format("{:.0e}", v);
-  return fmt::format("{:g}", std::round(v * 1e6) / 1e6);
+  return fmt::format("{:g}", std::round(v * 1e6) / 1e6 + 0.0);  // + 0.0: never "-0"
 }
 
 std::vector<double> ticks(const Scale& s, int count) {
