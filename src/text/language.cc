@@ -25,9 +25,10 @@ class Cld2 : public LanguageIdentifier {
  public:
   LanguageGuess identify(std::string_view text) const override {
     text = prefix(text);
-    CLD2::Language top[3];
-    int percent[3], text_bytes = 0, valid_bytes = 0;
-    double scores[3];
+    // CLD2 leaves these as they are where it gives up early (text that is not UTF-8).
+    CLD2::Language top[3] = {CLD2::UNKNOWN_LANGUAGE, CLD2::UNKNOWN_LANGUAGE, CLD2::UNKNOWN_LANGUAGE};
+    int percent[3] = {}, text_bytes = 0, valid_bytes = 0;
+    double scores[3] = {};
     bool reliable = false;
     const CLD2::CLDHints hints{nullptr, nullptr, CLD2::UNKNOWN_ENCODING, CLD2::UNKNOWN_LANGUAGE};
     CLD2::ExtDetectLanguageSummaryCheckUTF8(text.data(), static_cast<int>(text.size()),
