@@ -52,8 +52,10 @@ struct HttpResponse {
 };
 Result<HttpResponse> parse_http_response(std::string_view block, int64_t max_body_bytes);
 
-// Page bytes as UTF-8: byte-order mark, HTTP charset, <meta charset>, strict UTF-8, then detection, in the
-// order that the WHATWG encoding sniffing algorithm has. Reason "undecodable" where nothing fits.
+// Page bytes as UTF-8. Bytes that are valid UTF-8 (without NUL and ESC) are UTF-8, whatever any label says;
+// all others go through byte-order mark, HTTP charset, <meta charset> and detection, in the order of the
+// WHATWG encoding sniffing algorithm, and are repaired where they are UTF-8 but for a few bytes. Reason
+// "undecodable" where nothing fits.
 Result<std::string> decode_html(std::string_view bytes, std::string_view http_content_type);
 
 }  // namespace tumbler::crawl
