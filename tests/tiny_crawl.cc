@@ -60,8 +60,9 @@ std::string sentence(Rng& rng) {
   }
 }
 
-std::string page(Rng& rng, int paragraphs) {
-  std::string body = "<nav><a href='/'>Home</a> <a href='/all'>All pages</a></nav><article><h1>About the " +
+std::string page(Rng& rng, int paragraphs, std::string_view before = "") {
+  std::string body = std::string(before) +
+                     "<nav><a href='/'>Home</a> <a href='/all'>All pages</a></nav><article><h1>About the " +
                      noun(rng) + "</h1>";
   for (int p = 0; p < paragraphs; ++p) {
     body += "<p>";
@@ -72,19 +73,23 @@ std::string page(Rng& rng, int paragraphs) {
          "</article><footer>Contact</footer></body></html>";
 }
 
-std::string record(int number, const std::string& html) {
-  const std::string http =
-      fmt::format("HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {}\r\n\r\n{}",
-                  html.size(), html);
-  // One page has the address that docs/pipeline.md asks about.
-  const std::string url = number == 3 ? "http://sqlite3-doc.debian.example/usr/share/doc/sqlite3/about.html"
-                                      : fmt::format("http://tiny.example/page{}.html", number);
+std::string record_with_id(int number, std::string_view url, std::string_view html,
+                           std::string_view content_type, int64_t length) {
+  const std::string http = fmt::format("HTTP/1.1 200 OK\r\nContent-Type: {}\r\nContent-Length: {}\r\n\r\n{}",
+                                       content_type, html.size(), html);
   return fmt::format(
       "WARC/1.0\r\nWARC-Type: response\r\nWARC-Record-ID: "
       "<urn:uuid:00000000-0000-0000-0000-{:012}>\r\nWARC-Date: 2026-11-23T00:00:00Z\r\n"
       "WARC-Target-URI: {}\r\nContent-Type: application/http; "
       "msgtype=response\r\nContent-Length: {}\r\n\r\n{}\r\n\r\n",
-      number, url, http.size(), http);
+      number, url, length < 0 ? static_cast<int64_t>(http.size()) : length, http);
+}
+
+std::string record(int number, const std::string& html) {
+  // One page has the address that docs/pipeline.md asks about.
+  const std::string url = number == 3 ? "http://sqlite3-doc.debian.example/usr/share/doc/sqlite3/about.html"
+                                      : fmt::format("http://tiny.example/page{}.html", number);
+  return record_with_id(number, url, html, "text/html; charset=utf-8", -1);
 }
 
 }  // namespace
@@ -108,6 +113,16 @@ std::string tiny_crawl(int pages, unsigned seed) {
   warc += record(number++, "<html><body><article>" + german + "</article></body></html>");
   const std::string broken = record(number++, page(rng, 8));
   return warc + broken.substr(0, broken.size() / 2);
+}
+
+std::string page(uint64_t seed, int paragraphs, std::string_view before) {
+  Rng rng(seed);
+  return page(rng, paragraphs, before);
+}
+
+std::string record(std::string_view url, std::string_view html, std::string_view content_type,
+                   int64_t length) {
+  return record_with_id(1, url, html, content_type, length);
 }
 
 }  // namespace tumbler::tests
