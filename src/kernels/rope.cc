@@ -53,7 +53,8 @@ template <class T>
 void qk_backward(T* d_qkv, float* d_q_weight, float* d_k_weight, const T* d_q, const T* d_k, const T* qkv,
                  const float* q_weight, const float* k_weight, const float* cos_sin, const int32_t* positions,
                  float* scratch, const QkShape& shape) noexcept {
-  const auto [N, H, KV, D, eps] = shape;
+  // No structured binding: clang 14 does not capture them in lambdas.
+  const int64_t N = shape.N, H = shape.H, KV = shape.KV, D = shape.D;
   CHECK(D % 2 == 0, "head size: got {}, expected an even one", D);
   CHECK(cos_sin == nullptr || positions != nullptr, "rope needs positions");
   const auto kernel = ops<T>().qk_backward;
