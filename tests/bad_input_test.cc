@@ -291,14 +291,17 @@ TEST_F(SlowBadCrawl, KilledAtAnyMomentItStartsAgainAndIsWhole) {
 
 TEST_F(SlowBadCrawl, FullDisk) {
   make_package("many", 600, 6);
-  // Room for the packages' files and for a part of the crawl; then not even for the packages.
-  for (const int kilobytes : {3200, 1000}) {
+  // Not even room for the packages' files (2.4 MB in blocks of 4 KB); then for a part of the crawl (1 MB).
+  bool while_crawling = false;
+  for (const int kilobytes : {1000, 2600, 2800, 3000, 3200}) {
     const tests::SmallDisk disk(path("disk"), kilobytes);
     if (!disk.mounted()) GTEST_SKIP() << "a small disk cannot be mounted here (not root)";
     EXPECT_EQ(crawl("many", "disk/crawl"), 1) << kilobytes << " " << tumbler_.output();
     EXPECT_TRUE(said("space")) << kilobytes << ": " << tumbler_.errors();
+    while_crawling |= said("wget: no space left") || said("wget: could not write");
     EXPECT_FALSE(fs::exists(path("disk/crawl/manifest.json")));
   }
+  EXPECT_TRUE(while_crawling) << "no disk was of a size that let the crawl begin";
   EXPECT_EQ(crawl("many", "crawl"), 0) << tumbler_.errors();
 }
 

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "crawl/byte_stream.h"
 #include "crawl/debian.h"
 #include "crawl/doc_server.h"
 #include "crawl/process.h"
@@ -119,9 +120,13 @@ std::vector<std::string> wget_command(const DocServer& server, const CrawlConfig
           "--warc-tempdir=.", server.seed_url()};
 }
 
-// wget's manual, "Exit Status".
+// wget's manual, "Exit Status"; on a full disk it may also abort in its own assertions.
 [[noreturn]] void wget_failed(int code, const fs::path& work, const fs::path& output) {
   const std::string log = last_lines(work / "wget.log");
+  constexpr int64_t kFull = int64_t{1} << 20;
+  if (io::free_bytes(work) < kFull)
+    throw Error("crawl", "wget: no space left in {} (exit code {}); free some space and run again",
+                output.string(), code);
   switch (code) {
     case 3:
       throw Error("crawl", "wget: could not write into {} ({}); free some space", output.string(), log);
@@ -161,13 +166,21 @@ void run_wget(const DocServer& server, const CrawlConfig& config, const fs::path
     wget_failed(*code, work, output);  // 8: links that lead nowhere, as on any web
 }
 
-// A full disk does not always make wget fail: the last member of every file has to be whole.
+// A full disk does not always make wget fail: every member of every file has to be whole.
 void check_warcs(const std::vector<fs::path>& files, const fs::path& output) {
   if (files.empty())
     throw Error("crawl", "{}: wget wrote no WARC file; is it GNU wget with --warc-file?", output.string());
-  for (const fs::path& file : files)
+  for (const fs::path& file : files) {
     if (fs::file_size(file) == 0)
       throw Error("crawl", "{}: wget wrote an empty file; free some space", file.string());
+    ByteStream stream(file);
+    for (ByteStream::Fill fill; (fill = stream.fill()) != ByteStream::Fill::kEnd;) {
+      if (fill == ByteStream::Fill::kDamaged)
+        throw Error("crawl", "{}: wget wrote a damaged file ({}); free some space and run again",
+                    file.string(), stream.damage().detail);
+      stream.consume(stream.window().size());
+    }
+  }
 }
 
 }  // namespace
