@@ -10,23 +10,24 @@ void row_maximum_and_sum(float* maximum, float* sum, const T* logits, int64_t V)
 }
 
 template <class T>
-void cross_entropy_forward(float* losses, const T* logits, const int32_t* targets, int64_t N, int64_t V) {
+void cross_entropy_forward(float* losses, const T* logits, const int32_t* targets, int64_t N, int64_t V,
+                           int64_t stride) {
   for (int64_t n = 0; n < N; ++n) {
     losses[n] = 0;
     if (targets[n] == kIgnoreTarget) continue;
     float maximum, sum;
-    row_maximum_and_sum(&maximum, &sum, logits + n * V, V);
-    losses[n] = std::log(sum) + maximum - to_float(logits[n * V + targets[n]]);
+    row_maximum_and_sum(&maximum, &sum, logits + n * stride, V);
+    losses[n] = std::log(sum) + maximum - to_float(logits[n * stride + targets[n]]);
   }
 }
 
 // forward was: loss = log sum exp(logits) - logits[target]
 template <class T>
 void cross_entropy_forward_backward(float* losses, T* logits, const int32_t* targets, const float* weights,
-                                    int64_t N, int64_t V) {
-  ref::cross_entropy_forward(losses, logits, targets, N, V);
+                                    int64_t N, int64_t V, int64_t stride) {
+  ref::cross_entropy_forward(losses, logits, targets, N, V, stride);
   for (int64_t n = 0; n < N; ++n) {
-    T* row = logits + n * V;
+    T* row = logits + n * stride;
     if (targets[n] == kIgnoreTarget) {
       std::fill(row, row + V, T{});
       continue;

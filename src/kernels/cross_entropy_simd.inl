@@ -31,8 +31,9 @@ TUMBLER_INLINE void row_maximum_and_sum(float* maximum, float* total, const T* l
 }
 
 template <class T>
-void cross_entropy_forward(float* losses, const T* logits, const int32_t* targets, int64_t N, int64_t V) {
-  for (int64_t n = 0; n < N; ++n, logits += V) {
+void cross_entropy_forward(float* losses, const T* logits, const int32_t* targets, int64_t N, int64_t V,
+                           int64_t stride) {
+  for (int64_t n = 0; n < N; ++n, logits += stride) {
     losses[n] = 0;
     if (targets[n] == kIgnoreTarget) continue;
     float maximum, total;
@@ -44,8 +45,8 @@ void cross_entropy_forward(float* losses, const T* logits, const int32_t* target
 // forward was: loss = log sum exp(logits) - logits[target]
 template <class T>
 void cross_entropy_forward_backward(float* losses, T* logits, const int32_t* targets, const float* weights,
-                                    int64_t N, int64_t V) {
-  for (int64_t n = 0; n < N; ++n, logits += V) {
+                                    int64_t N, int64_t V, int64_t stride) {
+  for (int64_t n = 0; n < N; ++n, logits += stride) {
     if (targets[n] == kIgnoreTarget) {
       losses[n] = 0;
       for_lanes(V, [&](int64_t i, auto part) TUMBLER_INLINE_LAMBDA { store(logits + i, zero(), part); });

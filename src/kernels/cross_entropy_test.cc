@@ -18,8 +18,8 @@ struct Results {
     std::vector<int32_t> targets;
     for (int64_t n = 0; n < N; ++n)
       targets.push_back(n % 4 == 3 ? kIgnoreTarget : static_cast<int32_t>((n * 31 + 5) % V));
-    cross_entropy_forward<T>(losses, logits, targets.data(), N, V);
-    cross_entropy_forward_backward<T>(losses_again, logits, targets.data(), weights, N, V);
+    cross_entropy_forward<T>(losses, logits, targets.data(), N, V, V);
+    cross_entropy_forward_backward<T>(losses_again, logits, targets.data(), weights, N, V, V);
   }
 };
 
@@ -77,7 +77,7 @@ TEST(CrossEntropy, gradients_agree_with_finite_differences) {
   for (const TestedIsa& isa : all_isas()) {
     const WithTable with(isa.table);
     Array<float> logits = start, losses(N);
-    cross_entropy_forward_backward<float>(losses, logits, targets, weights, N, V);
+    cross_entropy_forward_backward<float>(losses, logits, targets, weights, N, V, V);
     expect_gradient(logits, to_double(start), loss, 2e-6, isa.name);
     for (int64_t v = 0; v < V; ++v) EXPECT_EQ(logits.at(V + v), 0) << isa.name;
     EXPECT_EQ(losses.at(1), 0) << isa.name;
@@ -98,7 +98,7 @@ TEST(CrossEntropy, extreme_logits) {
       logits.data()[2 * V + v] = v == 3 ? 200.0f : -200.0f;  // certain
       logits.data()[3 * V + v] = v == 900 ? std::nanf("") : 0.0f;
     }
-    cross_entropy_forward_backward<float>(losses, logits, targets, weights, 4, V);
+    cross_entropy_forward_backward<float>(losses, logits, targets, weights, 4, V, V);
     EXPECT_NEAR(losses.at(0), std::log(1200.0), 1e24) << isa.name;  // an ulp of 1e30 is 7.6e22
     EXPECT_TRUE(std::isfinite(losses.at(0))) << isa.name;
     EXPECT_NEAR(losses.at(1), std::log(100.0), 1e-5) << isa.name;
@@ -120,10 +120,31 @@ TEST(CrossEntropy, bf16_target_gradient_keeps_its_digits) {
     weights.data()[0] = 1;
     logits.data()[0] = to_bf16(8.0f);
     const int32_t target = 0;
-    cross_entropy_forward_backward<bf16>(losses, logits, &target, weights, 1, 2);
+    cross_entropy_forward_backward<bf16>(losses, logits, &target, weights, 1, 2, 2);
     const double p = 1 / (1 + std::exp(8.0));
     EXPECT_NEAR(logits.at(0), -p, p * kBf16Eps) << isa.name;
     EXPECT_NEAR(logits.at(1), p, p * kBf16Eps) << isa.name;
+  }
+}
+
+TEST(CrossEntropy, rows_may_lie_apart) {
+  const int64_t N = 5, V = 77, stride = 96;
+  const Array<float> dense(N * V, 1, 3), weights(N, 2);
+  const int32_t targets[] = {0, 76, kIgnoreTarget, 5, 30};
+  for (const TestedIsa& isa : all_isas()) {
+    const WithTable with(isa.table);
+    Array<float> expected = dense, losses(N), apart(N * stride, 4), losses_apart(N), forward(N);
+    const Array<float> between = apart;
+    for (int64_t n = 0; n < N; ++n) std::copy_n(dense.data() + n * V, V, apart.data() + n * stride);
+    cross_entropy_forward<float>(forward, apart, targets, N, V, stride);
+    cross_entropy_forward_backward<float>(losses, expected, targets, weights, N, V, V);
+    cross_entropy_forward_backward<float>(losses_apart, apart, targets, weights, N, V, stride);
+    expect_equal(losses_apart, losses, isa.name);
+    expect_equal(forward, losses, isa.name);
+    for (int64_t n = 0; n < N; ++n)
+      for (int64_t v = 0; v < stride; ++v)
+        EXPECT_EQ(apart.at(n * stride + v), v < V ? expected.at(n * V + v) : between.at(n * stride + v))
+            << isa.name;
   }
 }
 
@@ -141,7 +162,8 @@ TEST(CrossEntropyDeathTest, refuses_a_target_outside_the_vocabulary) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   Array<float> logits(4), losses(1);
   const int32_t target = 4;
-  EXPECT_DEATH(cross_entropy_forward<float>(losses, logits, &target, 1, 4), "target 0: got 4, expected 0..3");
+  EXPECT_DEATH(cross_entropy_forward<float>(losses, logits, &target, 1, 4, 4),
+               "target 0: got 4, expected 0..3");
 }
 
 }  // namespace

@@ -51,9 +51,10 @@ struct Ops {
                              const int32_t* positions, float scale, int64_t N, int64_t C, int64_t begin,
                              int64_t end);
 
-  void (*cross_entropy_forward)(float* losses, const T* logits, const int32_t* targets, int64_t N, int64_t V);
+  void (*cross_entropy_forward)(float* losses, const T* logits, const int32_t* targets, int64_t N, int64_t V,
+                                int64_t stride);
   void (*cross_entropy_forward_backward)(float* losses, T* logits, const int32_t* targets,
-                                         const float* weights, int64_t N, int64_t V);
+                                         const float* weights, int64_t N, int64_t V, int64_t stride);
 
   void (*adamw_update)(float* master, float* m, float* v, const float* grad, T* copy, const AdamW& h,
                        int64_t n);

@@ -25,6 +25,15 @@ inline int64_t head_chunk_rows(int64_t V, int64_t element_bytes) {
   return std::max<int64_t>(64, (int64_t{64} << 20) / (V * element_bytes) / 64 * 64);
 }
 
+// Elements from row to row of a matrix whose columns are read: whole cache lines, an odd number of them, so
+// that a column's elements lie in different sets of the caches. With the 32 KB rows of a vocabulary of 8192
+// they would all fall into one, and the head's weight gradient takes twice the time.
+template <class T>
+constexpr int64_t spread_stride(int64_t cols) {
+  constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(T));
+  return ((cols + kLine - 1) / kLine | 1) * kLine;
+}
+
 template <class T>
 struct LayerActivations {
   std::span<T> attn_residual;  // (N, C) residual stream that enters the layer
@@ -50,7 +59,8 @@ struct Activations {
   std::span<T> act;   // (N, F) output of the activation function, then its gradient
   std::span<T>
       delta;  // (N, C) what a block adds to the residual stream; backward: gradient of a norm's output
-  std::span<T> logits;            // (chunk, V)
+  int64_t logits_stride = 0;      // from row to row of the logits (elements)
+  std::span<T> logits;            // (chunk, V), rows apart
   std::span<float> chunk_losses;  // (chunk)
   // Backward only:
   std::span<T> d_residual;  // (N, C)
@@ -101,7 +111,8 @@ void lay_out(Activations<T>& a, ArenaLayout& layout, const ActivationShape& shap
   a.delta = layout.take<T>(N * c.n_embd);
   const int64_t fitting = shape.chunk_rows > 0 ? shape.chunk_rows : head_chunk_rows(c.vocab_size, sizeof(T));
   const int64_t chunk = std::min(fitting, N);
-  a.logits = layout.take<T>(chunk * c.vocab_size);
+  a.logits_stride = spread_stride<T>(c.vocab_size);
+  a.logits = layout.take<T>(chunk * a.logits_stride);
   a.chunk_losses = layout.take<float>(chunk);
   if (!shape.training) return;
   a.d_residual = layout.take<T>(N * c.n_embd);

@@ -31,28 +31,31 @@ double Pass<T>::head_chunk(const Batch& batch, int64_t begin, int64_t rows, std:
   } else {
     {
       Profiler::Scope scope(profiler, "head", product);
-      kernels::matmul_forward<T, T>(matrix(a_.logits, rows, V_), const_matrix(x, rows, C_),
-                                    const_matrix(weight, V_, C_), nullptr, false);
+      kernels::matmul_forward<T, T>(kernels::Matrix<T>(a_.logits.data(), rows, V_, a_.logits_stride),
+                                    const_matrix(x, rows, C_), const_matrix(weight, V_, C_), nullptr, false);
     }
     {
       Profiler::Scope scope(profiler, "cross-entropy");
       if (gradients)
         kernels::cross_entropy_forward_backward<T>(a_.chunk_losses.data(), a_.logits.data(), targets, weights,
-                                                   rows, V_);
+                                                   rows, V_, a_.logits_stride);
       else
-        kernels::cross_entropy_forward<T>(a_.chunk_losses.data(), a_.logits.data(), targets, rows, V_);
+        kernels::cross_entropy_forward<T>(a_.chunk_losses.data(), a_.logits.data(), targets, rows, V_,
+                                          a_.logits_stride);
     }
     if (gradients) {
       // forward was: logits = x * head^T, and logits are now their own gradient.
       {
         Profiler::Scope scope(profiler, "head d_weight", product);
-        kernels::matmul_backward_weight<T>(matrix(parameters_.model_gradients().head, V_, C_),
-                                           const_matrix(a_.logits, rows, V_), const_matrix(x, rows, C_),
-                                           true);
+        kernels::matmul_backward_weight<T>(
+            matrix(parameters_.model_gradients().head, V_, C_),
+            kernels::Matrix<const T>(a_.logits.data(), rows, V_, a_.logits_stride), const_matrix(x, rows, C_),
+            true);
       }
       Profiler::Scope scope(profiler, "head d_inp", product);
-      kernels::matmul_backward_input<T, T>(matrix(d_x, rows, C_), const_matrix(a_.logits, rows, V_),
-                                           const_matrix(weight, V_, C_), false);
+      kernels::matmul_backward_input<T, T>(
+          matrix(d_x, rows, C_), kernels::Matrix<const T>(a_.logits.data(), rows, V_, a_.logits_stride),
+          const_matrix(weight, V_, C_), false);
     }
   }
   if (!losses.empty()) std::copy_n(a_.chunk_losses.begin(), count, losses.begin() + begin);
