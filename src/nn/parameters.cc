@@ -45,11 +45,12 @@ void fill_normal(std::span<float> values, uint64_t seed, std::string_view name, 
 
 double deviation_of(const Tensor& tensor, const ModelConfig& config) {
   constexpr double kGpt2 = 0.02;
-  double deviation = kGpt2;
-  if (config.family != "gpt2" && tensor.kind == TensorKind::matrix)
-    deviation = 1 / std::sqrt(static_cast<double>(tensor.cols));
-  if (tensor.residual_projection) deviation /= std::sqrt(2.0 * static_cast<double>(config.n_layer));
-  return deviation;
+  if (config.family == "gpt2")
+    return tensor.residual_projection ? kGpt2 / std::sqrt(2.0 * static_cast<double>(config.n_layer)) : kGpt2;
+  if (tensor.kind != TensorKind::matrix) return kGpt2;
+  // Layers start as nothing beside the embeddings, which their outputs of size 1 would drown
+  // (docs/decisions.md).
+  return tensor.residual_projection ? 0 : 1 / std::sqrt(static_cast<double>(tensor.cols));
 }
 
 }  // namespace
