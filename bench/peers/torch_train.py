@@ -19,7 +19,7 @@ import torch.nn.functional as F
 
 SHAPES = {
     "gpt2-124m": dict(kind="gpt2", vocab=50257, width=768, layers=12, heads=12, kv_heads=12, ff=3072, batch=4, time=1024),
-    "quickstart": dict(kind="qwen3", vocab=8192, width=384, layers=6, heads=6, kv_heads=2, ff=1024, batch=16, time=512),
+    "quickstart": dict(kind="qwen3", vocab=8192, width=256, layers=4, heads=4, kv_heads=2, ff=704, batch=8, time=256),
 }
 
 

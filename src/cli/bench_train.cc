@@ -20,7 +20,7 @@ namespace tumbler::cli {
 namespace {
 
 struct Flags {
-  std::string shape = "quickstart", dtype = "auto", optimizer = "adamw", recomputation = "none";
+  std::string shape = "quickstart", dtype = "auto", optimizer = "auto", recomputation = "none";
   int64_t batch = 0, time = 0;
   int runs = 10;
   bool json = false, profile = false;
@@ -29,13 +29,16 @@ struct Flags {
 struct Shape {
   nn::ModelConfig config;
   int64_t B, T;
+  std::string optimizer;
 };
 
 Shape shape_of(const Flags& flags) {
-  Shape shape = flags.shape == "gpt2-124m" ? Shape{nn::gpt2_config(12, 768, 12), 4, 1024}
-                                           : Shape{nn::qwen3_from_depth(6, 8192, 512), 8, 512};
+  Shape shape = flags.shape == "gpt2-124m"
+                    ? Shape{nn::gpt2_config(12, 768, 12), 4, 1024, "adamw"}
+                    : Shape{nn::qwen3_from_depth(4, 8192, 256), 8, 256, "muon"};  // recipes/quickstart.toml
   if (flags.batch > 0) shape.B = flags.batch;
   if (flags.time > 0) shape.T = flags.time;
+  if (flags.optimizer != "auto") shape.optimizer = flags.optimizer;
   shape.config.max_positions = std::max(shape.config.max_positions, shape.T);
   return shape;
 }
@@ -56,7 +59,7 @@ class Trainer {
                       .max_time = shape.T,
                       .recomputation = flags.recomputation == "block" ? nn::Recomputation::block
                                                                       : nn::Recomputation::none}),
-        optimizer_({.optimizer = flags.optimizer, .lr = 1e-4}, parameters_) {
+        optimizer_({.optimizer = shape.optimizer, .lr = 1e-4}, parameters_) {
     parameters_.initialize(1);
     Rng rng(2);
     const auto vocabulary = static_cast<uint64_t>(shape.config.vocab_size);
@@ -146,7 +149,7 @@ void bench_train(const Flags& flags) {
                    {"batch", shape.B},
                    {"time", shape.T},
                    {"dtype", bf16 ? "bf16" : "f32"},
-                   {"optimizer", flags.optimizer},
+                   {"optimizer", shape.optimizer},
                    {"recomputation", flags.recomputation},
                    {"peak_rss_mb", std::round(peak_rss_mb())}};
   print_result(result, flags.json);
@@ -162,12 +165,12 @@ void add_bench_train(CLI::App& bench) {
   train->add_option("--shape", flags->shape, "the model")->check(CLI::IsMember({"gpt2-124m", "quickstart"}));
   train->add_option("--batch", flags->batch, "sequences in a step; 0: the shape's own (4, 8)")
       ->check(CLI::Range(0, 1 << 16));
-  train->add_option("--time", flags->time, "tokens in a sequence; 0: the shape's own (1024, 512)")
+  train->add_option("--time", flags->time, "tokens in a sequence; 0: the shape's own (1024, 256)")
       ->check(CLI::Range(0, 1 << 20));
   train->add_option("--dtype", flags->dtype, "of activations and products")
       ->check(CLI::IsMember({"auto", "f32", "bf16"}));
-  train->add_option("--optimizer", flags->optimizer, "of the matrices")
-      ->check(CLI::IsMember({"adamw", "muon"}));
+  train->add_option("--optimizer", flags->optimizer, "of the matrices; auto: the shape's own (adamw, muon)")
+      ->check(CLI::IsMember({"auto", "adamw", "muon"}));
   train->add_option("--recomputation", flags->recomputation, "of activations")
       ->check(CLI::IsMember({"none", "block"}));
   train->add_option("--runs", flags->runs, "steps that are measured")->check(CLI::Range(1, 100000));
