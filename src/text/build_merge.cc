@@ -30,7 +30,7 @@ struct Kept {
 class Merger {
  public:
   Merger(const Manifest& manifest, const fs::path& output, Duplicates duplicates)
-      : manifest_(manifest), output_(output), duplicates_(std::move(duplicates)), pii_(manifest.options.pii) {
+      : output_(output), duplicates_(std::move(duplicates)), pii_(manifest.options.pii) {
     for (size_t i = 0; i < duplicates_.first.size(); ++i)
       if (duplicates_.first[i] != i) ++clusters_[duplicates_.first[i]].size;
   }
@@ -121,7 +121,6 @@ class Merger {
     if (i != end) damaged("fewer documents than band keys");
   }
 
-  const Manifest& manifest_;
   fs::path output_;
   Duplicates duplicates_;
   PiiReplacer pii_;
