@@ -1,6 +1,7 @@
 // tumbler generate: a base model continues a text.
 #include "engine/generate.h"
 
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -24,7 +25,7 @@ namespace {
 
 struct Flags {
   std::string model, prompt;
-  std::vector<std::string> stop;
+  std::vector<std::string> stop, logit_bias;
   engine::SamplingOptions sampling;
   int64_t max_tokens = 128, top_logprobs = 0, num_samples = 1;
   uint64_t seed = 0;
@@ -247,6 +248,20 @@ class Session {
   std::vector<size_t> counts_;
 };
 
+// "42=-1.5"
+std::pair<int32_t, float> parse_bias(const std::string& text) {
+  int32_t id = 0;
+  float bias = 0;
+  const char* end = text.data() + text.size();
+  const auto number = std::from_chars(text.data(), end, id);
+  if (number.ec == std::errc() && number.ptr != end && *number.ptr == '=') {
+    const auto rest = std::from_chars(number.ptr + 1, end, bias);
+    if (rest.ec == std::errc() && rest.ptr == end) return {id, bias};
+  }
+  throw Error("generate", "--logit-bias: got '{}', expected a token id, = and a number, such as 42=-1.5",
+              text);
+}
+
 }  // namespace
 
 void add_generate(CLI::App& app) {
@@ -264,6 +279,16 @@ void add_generate(CLI::App& app) {
                       "draw from the fewest tokens whose probabilities sum to p");
   command->add_option("--min-p", flags->sampling.min_p,
                       "draw from tokens at least this times as likely as the likeliest");
+  command->add_option("--repetition-penalty", flags->sampling.repetition_penalty,
+                      "makes tokens of the prompt and the text so far less likely; 1: off");
+  command->add_option("--presence-penalty", flags->sampling.presence_penalty,
+                      "taken from the logits of tokens that were generated (-2 to 2)");
+  command->add_option("--frequency-penalty", flags->sampling.frequency_penalty,
+                      "the same for each time that a token was generated (-2 to 2)");
+  command
+      ->add_option("--logit-bias", flags->logit_bias,
+                   "ID=BIAS added to the logit of a token (-100 to 100); may be given several times")
+      ->allow_extra_args(false);
   command->add_option("--seed", flags->seed, "of the draws; the same seed gives the same text");
   command->add_option("--stop", flags->stop, "end where this text begins; may be given several times")
       ->allow_extra_args(false);
@@ -277,6 +302,7 @@ void add_generate(CLI::App& app) {
                     "do not put the model's begin-of-document token before the prompt");
   command->add_flag("--special", flags->special, "names of special tokens in the prompt are these tokens");
   command->callback([flags] {
+    for (const std::string& text : flags->logit_bias) flags->sampling.logit_bias.push_back(parse_bias(text));
     engine::check_sampling(flags->sampling);
     Session(*flags).run();
   });

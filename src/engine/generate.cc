@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/error.h"
+#include "kernels/cross_entropy.h"
 
 namespace tumbler::engine {
 namespace {
@@ -21,9 +22,13 @@ void prefill(Decoder& decoder, std::span<const std::vector<int32_t>> prompts) {
   }
 }
 
-TokenChoice choose(std::span<const float> logits, Sampler& sampler, Rng& rng, int64_t top) {
-  TokenChoice choice{sampler.sample(logits, rng), 0, {}};
-  choice.log_prob = static_cast<float>(logits[choice.id] - log_sum_exp(logits));
+TokenChoice choose(std::span<const float> logits, Sampler& sampler, Rng& rng, const SequenceSoFar& so_far,
+                   int64_t top) {
+  TokenChoice choice{sampler.sample(logits, rng, so_far), 0, {}};
+  float loss = 0;  // log-probability of all V is one pass of this
+  const auto V = static_cast<int64_t>(logits.size());
+  kernels::cross_entropy_forward<float>(&loss, logits.data(), &choice.id, 1, V, V);
+  choice.log_prob = -loss;
   if (top > 0) choice.top = top_candidates(logits, top);
   return choice;
 }
@@ -49,6 +54,7 @@ std::vector<Generation> generate(Decoder& decoder, std::span<const std::vector<i
   prefill(decoder, prompts);
   std::vector<Generation> out(prompts.size());
   std::vector<Rng> rngs;
+  std::vector<std::vector<int32_t>> generated(prompts.size());
   std::vector<int64_t> active, next;
   std::vector<int32_t> tokens;
   for (size_t i = 0; i < prompts.size(); ++i) {
@@ -59,8 +65,10 @@ std::vector<Generation> generate(Decoder& decoder, std::span<const std::vector<i
     next.clear();
     tokens.clear();
     for (const int64_t i : active) {
-      out[i].tokens.push_back(choose(decoder.logits(i), sampler, rngs[i], options.top_log_probs));
+      out[i].tokens.push_back(
+          choose(decoder.logits(i), sampler, rngs[i], {prompts[i], generated[i]}, options.top_log_probs));
       const TokenChoice& choice = out[i].tokens.back();
+      generated[i].push_back(choice.id);
       const bool go_on = !on_token || on_token(i, choice);
       const auto finish = find_finish(out[i], options, go_on, decoder.length(i) < decoder.capacity());
       if (finish) {

@@ -34,30 +34,87 @@ void check_sampling(const SamplingOptions& o) {
   if (!(o.top_p > 0 && o.top_p <= 1))
     throw Error("sampling", "top_p: got {}, expected more than 0 and at most 1", o.top_p);
   if (!(o.min_p >= 0 && o.min_p <= 1)) throw Error("sampling", "min_p: got {}, expected 0 to 1", o.min_p);
+  if (!(o.repetition_penalty > 0 && o.repetition_penalty <= 1000))
+    throw Error("sampling", "repetition_penalty: got {}, expected more than 0 and at most 1000",
+                o.repetition_penalty);
+  if (!(std::abs(o.presence_penalty) <= 2))
+    throw Error("sampling", "presence_penalty: got {}, expected -2 to 2", o.presence_penalty);
+  if (!(std::abs(o.frequency_penalty) <= 2))
+    throw Error("sampling", "frequency_penalty: got {}, expected -2 to 2", o.frequency_penalty);
+  for (const auto& [id, bias] : o.logit_bias)
+    if (!(std::abs(bias) <= 100))
+      throw Error("sampling", "logit_bias of token {}: got {}, expected -100 to 100", id, bias);
 }
 
-Sampler::Sampler(SamplingOptions options) : options_(options) {
+Sampler::Sampler(SamplingOptions options) : options_(std::move(options)) {
   check_sampling(options_);
 }
 
-// Tokens that temperature and top_k leave, with weights exp((logit - largest) / temperature); likeliest first
-// where a cut needs the order.
-void Sampler::collect(std::span<const float> logits, float largest) {
-  kept_.clear();
-  for (size_t id = 0; id < logits.size(); ++id) {
-    const double weight = std::exp((static_cast<double>(logits[id]) - largest) / options_.temperature);
-    if (weight > 0) kept_.push_back({static_cast<int32_t>(id), logits[id], weight});
+bool Sampler::adjusts() const noexcept {
+  return options_.repetition_penalty != 1 || options_.presence_penalty != 0 ||
+         options_.frequency_penalty != 0 || !options_.logit_bias.empty();
+}
+
+// A copy of the logits with bias and penalties.
+std::span<const float> Sampler::adjust(std::span<const float> logits, const SequenceSoFar& so_far) {
+  adjusted_.assign(logits.begin(), logits.end());
+  const auto logit_of = [&](int32_t id) -> float& {
+    if (id < 0 || id >= static_cast<int64_t>(logits.size()))
+      throw Error("sampling", "token id: got {}, expected 0 to {}", id, logits.size() - 1);
+    return adjusted_[static_cast<size_t>(id)];
+  };
+  for (const auto& [id, bias] : options_.logit_bias) logit_of(id) += bias;
+  if (options_.repetition_penalty != 1) {
+    seen_.assign(so_far.prompt.begin(), so_far.prompt.end());
+    seen_.insert(seen_.end(), so_far.generated.begin(), so_far.generated.end());
+    std::sort(seen_.begin(), seen_.end());
+    seen_.erase(std::unique(seen_.begin(), seen_.end()), seen_.end());
+    const auto penalty = static_cast<float>(options_.repetition_penalty);
+    for (const int32_t id : seen_) {
+      float& logit = logit_of(id);
+      logit = logit > 0 ? logit / penalty : logit * penalty;
+    }
   }
+  seen_.assign(so_far.generated.begin(), so_far.generated.end());
+  std::sort(seen_.begin(), seen_.end());
+  for (size_t i = 0; i < seen_.size(); ++i) {
+    const bool first = i == 0 || seen_[i] != seen_[i - 1];
+    logit_of(seen_[i]) -=
+        static_cast<float>(options_.frequency_penalty + (first ? options_.presence_penalty : 0));
+  }
+  return adjusted_;
+}
+
+// The k largest logits, largest first, without weights. Most logits are below the least of those found so
+// far.
+void Sampler::collect_top_k(std::span<const float> logits) {
   const auto likelier = [](const Weighted& a, const Weighted& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
   };
-  if (options_.top_k > 0 && options_.top_k < static_cast<int64_t>(kept_.size())) {
-    std::nth_element(kept_.begin(), kept_.begin() + options_.top_k - 1, kept_.end(), likelier);
-    kept_.resize(static_cast<size_t>(options_.top_k));
-    std::sort(kept_.begin(), kept_.end(), likelier);
-  } else if (options_.top_p < 1) {
-    std::sort(kept_.begin(), kept_.end(), likelier);
+  const auto k = static_cast<size_t>(options_.top_k);
+  for (size_t id = 0; id < logits.size(); ++id) {
+    if (kept_.size() == k) {
+      if (logits[id] <= kept_.front().logit) continue;  // ids ascend: of equals the earlier stays
+      std::pop_heap(kept_.begin(), kept_.end(), likelier);
+      kept_.pop_back();
+    }
+    kept_.push_back({static_cast<int32_t>(id), logits[id], 0});
+    std::push_heap(kept_.begin(), kept_.end(), likelier);
   }
+  std::sort(kept_.begin(), kept_.end(), likelier);
+}
+
+// Tokens that temperature and top_k leave, with weights exp((logit - largest) / temperature).
+void Sampler::collect(std::span<const float> logits, float largest) {
+  kept_.clear();
+  if (options_.top_k > 0 && options_.top_k < static_cast<int64_t>(logits.size())) {
+    collect_top_k(logits);
+  } else {
+    for (size_t id = 0; id < logits.size(); ++id) kept_.push_back({static_cast<int32_t>(id), logits[id], 0});
+  }
+  for (Weighted& w : kept_)
+    w.weight = std::exp((static_cast<double>(w.logit) - largest) / options_.temperature);
+  std::erase_if(kept_, [](const Weighted& w) { return !(w.weight > 0); });
 }
 
 double Sampler::total_weight() const noexcept {
@@ -67,7 +124,14 @@ double Sampler::total_weight() const noexcept {
 }
 
 void Sampler::cut_top_p() {
-  const double enough = options_.top_p * total_weight();
+  const double total = total_weight(), enough = options_.top_p * total;
+  // Tokens that weigh less than this sum to less than the 1 - p that is cut, so they are cut, all of them:
+  // few are left to sort.
+  const double least = (1 - options_.top_p) * total / static_cast<double>(kept_.size());
+  std::erase_if(kept_, [least](const Weighted& w) { return w.weight < least; });
+  std::sort(kept_.begin(), kept_.end(), [](const Weighted& a, const Weighted& b) {
+    return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
+  });
   double sum = 0;
   size_t n = 0;
   while (n < kept_.size() && sum < enough) sum += kept_[n++].weight;
@@ -79,7 +143,8 @@ void Sampler::cut_min_p() {
   std::erase_if(kept_, [this](const Weighted& w) { return w.weight < options_.min_p; });
 }
 
-int32_t Sampler::sample(std::span<const float> logits, Rng& rng) {
+int32_t Sampler::sample(std::span<const float> logits, Rng& rng, const SequenceSoFar& so_far) {
+  if (adjusts()) logits = adjust(logits, so_far);
   const float largest = get_largest(logits);
   if (options_.temperature == 0) return argmax(logits);
   collect(logits, largest);

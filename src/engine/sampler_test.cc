@@ -1,9 +1,11 @@
 #include "engine/sampler.h"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include <gtest/gtest.h>
@@ -75,6 +77,62 @@ TEST(Sampler, EqualLogitsKeepTheSmallestIds) {
   EXPECT_EQ(argmax(equal), 0);
 }
 
+// A vocabulary of real size against a plain sort: the cuts look at few candidates only.
+TEST(Sampler, CutsOfALargeVocabularyAreThoseOfASort) {
+  Rng rng(11);
+  std::vector<float> logits(20000);
+  for (float& x : logits) x = static_cast<float>(std::round(16 * rng.normal()) / 4);  // many equal ones
+  std::vector<int32_t> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
+  double total = 0;
+  for (const float x : logits) total += std::exp(static_cast<double>(x));
+  const auto expect_only_first = [&](const SamplingOptions& options, size_t n) {
+    Sampler sampler(options);
+    std::set<int32_t> seen;
+    for (int i = 0; i < 3000; ++i) seen.insert(sampler.sample(logits, rng));
+    const std::set<int32_t> allowed(order.begin(), order.begin() + static_cast<int64_t>(n));
+    EXPECT_TRUE(std::includes(allowed.begin(), allowed.end(), seen.begin(), seen.end())) << n;
+    EXPECT_GT(seen.size(), n / 2) << n;
+  };
+  expect_only_first({.top_k = 7}, 7);
+  expect_only_first({.top_k = 40}, 40);
+  size_t n = 0;
+  for (double sum = 0; sum < 0.5 * total; ++n) sum += std::exp(static_cast<double>(logits[order[n]]));
+  expect_only_first({.top_p = 0.5}, n);
+}
+
+TEST(Sampler, BiasMovesATokenAndRefusesOneThatThereIsNot) {
+  expect_distribution({.logit_bias = {{2, std::log(2.0f)}, {1, -100.0f}}}, {0.2, 0, 0.2, 0.3});
+  Sampler sampler({.logit_bias = {{4, 1.0f}}});
+  Rng rng(1);
+  EXPECT_THROW(sampler.sample(kLogits, rng), Error);
+}
+
+TEST(Sampler, PenaltiesAreTheirPapers) {
+  const std::vector<float> logits = {2.0f, 1.5f, -1.0f, 1.0f};
+  const std::vector<int32_t> prompt = {0, 0, 2}, generated = {1, 3, 1};
+  Rng rng(1);
+  const auto greedy = [&](SamplingOptions options) {
+    options.temperature = 0;
+    return Sampler(options).sample(logits, rng, {prompt, generated});
+  };
+  EXPECT_EQ(greedy({}), 0);
+  // 2/1.9, 1.5/1.9, -1.9, 1/1.9: once for each token, however often it is there.
+  EXPECT_EQ(greedy({.repetition_penalty = 1.9}), 0);
+  EXPECT_EQ(greedy({.repetition_penalty = 0.5}), 0);
+  // The prompt does not count for these: 2, 1.5 - 2f - p, -1, 1 - f - p.
+  EXPECT_EQ(greedy({.presence_penalty = 2, .frequency_penalty = 2}), 0);
+  EXPECT_EQ(greedy({.presence_penalty = -0.6}), 1);
+  EXPECT_EQ(greedy({.frequency_penalty = -0.3}), 1);  // 1.5 + 0.6
+  EXPECT_EQ(greedy({.presence_penalty = -1.1, .frequency_penalty = 0.9}), 0);
+  // 2/4 and 1.5/4 of seen tokens against the unseen.
+  const std::vector<float> close = {2.0f, 1.0f, -0.5f, -0.1f};
+  Sampler sampler({.temperature = 0, .repetition_penalty = 4});
+  EXPECT_EQ(sampler.sample(close, rng, {std::vector<int32_t>{0}, {}}), 1);
+  EXPECT_EQ(sampler.sample(std::vector<float>{-1.0f, -3.0f}, rng, {std::vector<int32_t>{0}, {}}), 1);
+}
+
 TEST(Sampler, SameSeedSameTokens) {
   Sampler a({}), b({});
   Rng first(7), second(7), other(8);
@@ -104,7 +162,11 @@ TEST(Sampler, RefusesValuesOutOfRange) {
                                                                  {.top_k = -1},
                                                                  {.top_p = 0},
                                                                  {.top_p = 1.1},
-                                                                 {.min_p = 2}})
+                                                                 {.min_p = 2},
+                                                                 {.repetition_penalty = 0},
+                                                                 {.presence_penalty = 3},
+                                                                 {.frequency_penalty = std::nan("")},
+                                                                 {.logit_bias = {{0, 101.0f}}}})
     EXPECT_THROW(Sampler{bad}, Error);
 }
 
