@@ -13,6 +13,7 @@ void add_pipeline(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_generate(CLI::App& app);
 void add_pretrain(CLI::App& app);
+void add_pull(CLI::App& app);
 void add_data(CLI::App& app);
 void add_tokenizer(CLI::App& app);
 void add_tokens(CLI::App& app);

@@ -24,6 +24,7 @@ int main(int argc, char** argv) {
     cli::add_eval(app);
     cli::add_generate(app);
     cli::add_pretrain(app);
+    cli::add_pull(app);
     cli::add_data(app);
     cli::add_tokenizer(app);
     cli::add_tokens(app);
