@@ -12,6 +12,7 @@ void add_report(CLI::App& app);
 void add_pipeline(CLI::App& app);
 void add_eval(CLI::App& app);
 void add_generate(CLI::App& app);
+void add_convert(CLI::App& app);
 void add_pretrain(CLI::App& app);
 void add_pull(CLI::App& app);
 void add_data(CLI::App& app);

@@ -267,7 +267,9 @@ std::pair<int32_t, float> parse_bias(const std::string& text) {
 void add_generate(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   CLI::App* command = app.add_subcommand("generate", "Let a base model continue a text.");
-  command->add_option("--model", flags->model, "Hugging Face directory, or a run of tumbler pretrain")
+  command
+      ->add_option("--model", flags->model,
+                   "Hugging Face directory, .gguf file, or a run of tumbler pretrain")
       ->required();
   command->add_option("--prompt", flags->prompt, "the text to continue; - reads standard input")->required();
   command->add_option("--max-tokens", flags->max_tokens, "most tokens to add")

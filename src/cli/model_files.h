@@ -11,13 +11,16 @@
 namespace tumbler::cli {
 
 struct OpenModel {
-  std::filesystem::path directory;
+  std::filesystem::path path;  // a directory, or a GGUF file
   formats::LoadedModel model;
   tokens::Tokenizer tokenizer;
+  std::string chat_template;  // Jinja; empty: none
 };
 
-// `path` is a Hugging Face directory, or a run of pretrain, whose newest checkpoint is taken.
+// `path` is a Hugging Face directory, a .gguf file, or a run of pretrain, whose newest checkpoint is taken.
 // Throws Error where the model or its tokenizer cannot be read, or do not fit.
 OpenModel open_model(const std::string& path);
+// The same with weights to compute in `dtype`.
+OpenModel open_model(const std::string& path, kernels::DType dtype);
 
 }  // namespace tumbler::cli

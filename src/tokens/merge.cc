@@ -83,10 +83,17 @@ PieceKey long_piece_key(std::string_view piece) noexcept {
 }
 
 void append_merged(const Tokenizer::Model& model, std::string_view piece, std::vector<TokenId>& out) {
+  std::string known;
+  if (model.lacks_bytes) {
+    for (const char c : piece)
+      if (model.byte_tokens[static_cast<unsigned char>(c)] >= 0) known += c;
+    piece = known;
+  }
   // Places are 32 bits wide; a longer piece (one character class for 4 GB) is cut.
   constexpr size_t kMax = size_t{1} << 31;
   for (; piece.size() > kMax; piece.remove_prefix(kMax))
     append_merged_long(model, piece.substr(0, kMax), out);
+  if (piece.empty()) return;
   if (piece.size() <= kLinearBytes)
     append_merged_short(model, piece, out);
   else

@@ -15,10 +15,11 @@ namespace tumbler::tokens {
 struct Tokenizer::Model {
   TokenizerParts parts;
   SplitBatch split_batch = nullptr;
-  std::array<TokenId, 256> byte_tokens{};
-  std::string arena;                  // bytes of all tokens
-  std::vector<uint32_t> offsets;      // (vocab_size + 1) into arena
-  std::vector<int32_t> byte_lengths;  // (vocab_size)
+  std::array<TokenId, 256> byte_tokens{};  // -1: none, and the byte is left out
+  bool lacks_bytes = false;                // some of byte_tokens are -1
+  std::string arena;                       // bytes of all tokens
+  std::vector<uint32_t> offsets;           // (vocab_size + 1) into arena
+  std::vector<int32_t> byte_lengths;       // (vocab_size)
   enum Kind : uint8_t { kUnused, kPlain, kAdded, kSpecial };
   std::vector<Kind> kinds;  // (vocab_size)
   PieceTable pieces;

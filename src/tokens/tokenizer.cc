@@ -76,12 +76,14 @@ void fill_pieces(Tokenizer::Model& model) {
   for (size_t byte = 0; byte < 256; ++byte) {
     const char c = static_cast<char>(byte);
     const auto* slot = model.pieces.find(piece_key({&c, 1}), {&c, 1}, bytes_of);
-    if (slot == nullptr)
+    model.byte_tokens[byte] = slot != nullptr ? slot->id : TokenId{-1};
+    if (slot != nullptr) continue;
+    const bool rare = (byte < 0x20 && byte != '\n') || byte >= 0x7F;
+    if (!rare || model.parts.ranks)
       throw Error("tokenizer",
-                  "{}: byte 0x{:02X} has no token, expected a byte-level vocabulary with all 256 bytes; use "
-                  "another tokenizer",
+                  "{}: byte 0x{:02X} has no token, expected a byte-level vocabulary; use another tokenizer",
                   model.parts.name, byte);
-    model.byte_tokens[byte] = slot->id;
+    model.lacks_bytes = true;
   }
 }
 

@@ -7,6 +7,8 @@
 //
 // Sennrich et al. 2016 (arXiv:1508.07909); bytes as alphabet: Radford et al. 2019.
 // A token's bytes are a part of the text; 256 tokens are the single bytes, so that any input has an encoding.
+// Vocabularies of some others (SmolLM2) lack a few bytes that text hardly has: such a byte is left out before
+// merging, as Hugging Face's `tokenizers` does.
 #pragma once
 
 #include <cstdint>

@@ -251,5 +251,21 @@ TEST(Tiktoken, DamagedLinesAreErrors) {
                Error);  // bytes are missing
 }
 
+// As SmolLM2's vocabulary: what has no token goes before merging, so that its neighbours may merge.
+TEST(Tokenizer, LeavesOutBytesWithoutAToken) {
+  TokenizerParts parts = small_parts({{"h", "e"}, {"l", "l"}, {"he", "ll"}});
+  for (const char rare : {'\x04', '\xFF'})
+    for (std::string& token : parts.tokens)
+      if (token == std::string(1, rare)) token.clear();
+  const Tokenizer t = Tokenizer::from_parts(parts);
+  EXPECT_EQ(pieces_of(t, t.encode("a\x04")), std::vector<std::string>{"a"});
+  EXPECT_EQ(t.encode("\xFF\x04"), std::vector<TokenId>{});
+  EXPECT_EQ(pieces_of(t, t.encode("\xFF\x04!")), std::vector<std::string>{"!"});
+  EXPECT_EQ(t.decode(t.encode("x\xFFy\x04z" + std::string(100, '\x04') + "hello")), "xyzhello");
+  for (std::string& token : parts.tokens)
+    if (token == "a") token.clear();
+  EXPECT_THROW(Tokenizer::from_parts(parts), Error);
+}
+
 }  // namespace
 }  // namespace tumbler::tokens
