@@ -76,6 +76,20 @@ TEST(TokenizerJson, MergesAsStringsAndVocabWithSpecials) {
   EXPECT_EQ(read(json).encode("<|endoftext|>"), small().encode("<|endoftext|>"));
 }
 
+// As SmolLM2's and those of GGUF files: readers find the id of such a token in the vocabulary alone.
+TEST(TokenizerJson, AddedTokensAmongTheOthersAreInTheVocabulary) {
+  TokenizerParts parts = small_parts({{"h", "e"}});
+  parts.tokens.insert(parts.tokens.begin(), "");
+  for (auto& [left, right] : parts.merges) ++left, ++right;
+  for (AddedToken& token : parts.added) ++token.id;
+  parts.added.push_back({.text = "<|first|>", .id = 0});
+  const Tokenizer t = Tokenizer::from_parts(parts);
+  const Json json = Json::parse(to_tokenizer_json(t));
+  EXPECT_EQ(json["model"]["vocab"].at("<|first|>"), 0);
+  EXPECT_FALSE(json["model"]["vocab"].contains("<|im_end|>")) << "it comes after the vocabulary";
+  EXPECT_EQ(read(json).encode("he<|first|><|im_end|>", true), t.encode("he<|first|><|im_end|>", true));
+}
+
 TEST(TokenizerJson, PreTokenizersOfOthers) {
   const Json byte_level = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
   const auto pattern_of = [&](const Json& pre) {

@@ -53,10 +53,14 @@ Json vocab_json(const Tokenizer& tokenizer) {
   // nlohmann's ordered_json looks keys up one by one: build the list of pairs itself.
   auto& object = vocab.get_ref<Json::object_t&>();
   object.reserve(static_cast<size_t>(size));
-  for (TokenId id = 0; id < size; ++id)
-    if (tokenizer.has(id) && !tokenizer.is_added(id))
-      static_cast<std::vector<Json::object_t::value_type>&>(object).emplace_back(
-          to_byte_level(tokenizer.token_bytes(id)), id);
+  // Added tokens among the others' ids (SmolLM2's are the first) too: `tokenizers` numbers those that are no
+  // part of the vocabulary itself, from its end on, whatever id the file says.
+  for (TokenId id = 0; id < size; ++id) {
+    if (!tokenizer.has(id)) continue;
+    const std::string_view bytes = tokenizer.token_bytes(id);
+    static_cast<std::vector<Json::object_t::value_type>&>(object).emplace_back(
+        tokenizer.is_added(id) ? std::string(bytes) : to_byte_level(bytes), id);
+  }
   return vocab;
 }
 
