@@ -5,8 +5,10 @@
 #include "kernels/attention_simd.inl"
 #include "kernels/cross_entropy_simd.inl"
 #include "kernels/embedding_simd.inl"
+#include "kernels/dot_pairs.inl"
 #include "kernels/norm_simd.inl"
 #include "kernels/optimizer_simd.inl"
+#include "kernels/packed_simd.inl"
 #include "kernels/peak_simd.inl"
 #include "kernels/rope_simd.inl"
 //

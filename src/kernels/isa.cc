@@ -135,6 +135,12 @@ const Table& table() {
   return kRefTable;
 }
 
+const PackedOps& packed_ops() {
+  const Table& active = table();
+  static const bool vnni = __builtin_cpu_supports("avx512vnni");
+  return &active == &kAvx512Table && vnni ? kAvx512VnniPackedOps : active.packed;
+}
+
 void set_table_for_tests(const Table* table) {
   table_for_tests.store(table);
 }

@@ -1,6 +1,7 @@
 // Every kernel for AVX2. Nothing may be included inside the region but .inl files: see simd.h.
 #include <immintrin.h>
 
+#include "kernels/packed_layout.h"
 #include "kernels/simd.h"
 #include "kernels/table.h"
 

@@ -11,6 +11,7 @@
 #pragma GCC diagnostic pop
 #endif
 
+#include "kernels/packed_layout.h"
 #include "kernels/simd.h"
 #include "kernels/table.h"
 

@@ -6,6 +6,7 @@
 #include <simde/x86/fma.h>
 
 #include "kernels/kernel_testing.h"
+#include "kernels/packed_layout.h"
 #include "kernels/simd.h"
 #include "kernels/table.h"
 
@@ -100,6 +101,64 @@ __m512 emulated_scalef_ps(__m512 a, __m512 n) {
 #define _mm256_maskz_loadu_epi16 emulated_maskz_loadu_epi16
 #define _mm256_mask_storeu_epi16 emulated_mask_storeu_epi16
 
+// SIMDe rounds twice.
+__m512 emulated_fmadd_ps(__m512 v, __m512 w, __m512 sum) {
+  const Float16 a(v), b(w);
+  Float16 y(sum);
+  for (int i = 0; i < 16; ++i) y.lane[i] = __builtin_fmaf(a.lane[i], b.lane[i], y.lane[i]);
+  return y.vector();
+}
+#undef _mm512_fmadd_ps
+#define _mm512_fmadd_ps emulated_fmadd_ps
+
+// Of packed weights.
+using Byte16 = Lanes<__m128i, uint8_t, 16>;
+using Byte64 = Lanes<__m512i, uint8_t, 64>;
+using Short32 = Lanes<__m512i, int16_t, 32>;
+__m512 _mm512_cvtph_ps(__m256i v) {
+  const Short16 x(v);
+  Float16 y(_mm512_setzero_ps());
+  for (int i = 0; i < 16; ++i)
+    y.lane[i] = tumbler::kernels::to_float(
+        tumbler::kernels::f16{{static_cast<uint8_t>(x.lane[i]), static_cast<uint8_t>(x.lane[i] >> 8)}});
+  return y.vector();
+}
+__m512i _mm512_cvtepu8_epi32(__m128i v) {
+  const Byte16 x(v);
+  Int16 y(_mm512_setzero_si512());
+  for (int i = 0; i < 16; ++i) y.lane[i] = x.lane[i];
+  return y.vector();
+}
+__m512i _mm512_cvtepi8_epi32(__m128i v) {
+  const Byte16 x(v);
+  Int16 y(_mm512_setzero_si512());
+  for (int i = 0; i < 16; ++i) y.lane[i] = static_cast<int8_t>(x.lane[i]);
+  return y.vector();
+}
+__m512i _mm512_cvtps_epi32(__m512 v) {
+  const Float16 x(v);
+  Int16 y(_mm512_setzero_si512());
+  for (int i = 0; i < 16; ++i) y.lane[i] = static_cast<int32_t>(__builtin_nearbyintf(x.lane[i]));
+  return y.vector();
+}
+__m512i emulated_madd_epi16(__m512i v, __m512i w) {
+  const Short32 a(v), b(w);
+  Int16 y(_mm512_setzero_si512());
+  for (int i = 0; i < 16; ++i)
+    y.lane[i] = a.lane[2 * i] * b.lane[2 * i] + a.lane[2 * i + 1] * b.lane[2 * i + 1];
+  return y.vector();
+}
+#undef _mm512_madd_epi16
+#define _mm512_madd_epi16 emulated_madd_epi16
+__m512i emulated_dpbusd_epi32(__m512i sum, __m512i v, __m512i w) {
+  const Byte64 a(v), b(w);
+  Int16 y(sum);
+  for (int i = 0; i < 64; ++i) y.lane[i / 4] += a.lane[i] * static_cast<int8_t>(b.lane[i]);
+  return y.vector();
+}
+#undef _mm512_dpbusd_epi32
+#define _mm512_dpbusd_epi32 emulated_dpbusd_epi32
+
 }  // namespace
 
 namespace tumbler::kernels::avx512_emulated {
@@ -112,7 +171,24 @@ namespace {
 }  // namespace
 }  // namespace tumbler::kernels::avx512_emulated
 
+namespace tumbler::kernels::avx512_vnni_emulated {
+namespace {
+#include "kernels/simd_avx512.inl"
+//
+#include "kernels/simd_math.inl"
+//
+#include "kernels/dot_vnni.inl"
+#include "kernels/packed_simd.inl"
+constexpr Table with_vnni(Table table) {
+  table.packed = make_packed_ops();
+  return table;
+}
+}  // namespace
+}  // namespace tumbler::kernels::avx512_vnni_emulated
+
 namespace tumbler::kernels {
 constinit const Table kAvx512EmulatedTable = avx512_emulated::make_table();
+constinit const Table kAvx512VnniEmulatedTable =
+    avx512_vnni_emulated::with_vnni(avx512_emulated::make_table());
 constinit const SimdProbe kAvx512EmulatedProbe = avx512_emulated::make_probe();
 }  // namespace tumbler::kernels

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/packed_layout.h"
 #include "kernels/table.h"
 
 namespace tumbler::kernels::ref {
@@ -12,6 +13,7 @@ namespace {
 #include "kernels/embedding_ref.inl"
 #include "kernels/norm_ref.inl"
 #include "kernels/optimizer_ref.inl"
+#include "kernels/packed_ref.inl"
 #include "kernels/rope_ref.inl"
 //
 // One multiplication and one addition a round: what plain code that does not vectorise reaches.

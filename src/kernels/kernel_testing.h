@@ -27,6 +27,7 @@ struct SimdProbe {
   float (*max)(const float* x, int64_t n);
 };
 extern const SimdProbe kAvx2Probe, kAvx512Probe, kAvx512EmulatedProbe;
+extern const Table kAvx512VnniEmulatedTable;
 extern const Table kAvx512EmulatedTable;  // the AVX-512 bodies on SIMDe, for machines without AVX-512
 
 struct TestedIsa {

@@ -173,3 +173,82 @@ TUMBLER_INLINE double sum(const DoubleSum& a) {
   const __m128d y = _mm_add_pd(_mm256_castpd256_pd128(x), _mm256_extractf128_pd(x, 1));
   return _mm_cvtsd_f64(_mm_add_sd(y, _mm_unpackhi_pd(y, y)));
 }
+
+// Whole numbers, for kernels on packed weights.
+struct Bytes {  // 4 of each lane
+  __m256i v;
+};
+struct Ints {  // one of 32 bits a lane
+  __m256i v;
+};
+using Shorts = __m256i;  // two of each lane
+TUMBLER_INLINE Bytes load_bytes(const uint8_t* p) {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
+}
+TUMBLER_INLINE void store_bytes(uint8_t* p, Bytes a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), a.v);
+}
+// The same 4 bytes for each lane.
+TUMBLER_INLINE Bytes broadcast4(const int8_t* p) {
+  int32_t word;
+  __builtin_memcpy(&word, p, 4);
+  return {_mm256_set1_epi32(word)};
+}
+TUMBLER_INLINE Bytes operator&(Bytes a, uint8_t mask) {
+  return {_mm256_and_si256(a.v, _mm256_set1_epi8(static_cast<char>(mask)))};
+}
+TUMBLER_INLINE Bytes operator|(Bytes a, Bytes b) {
+  return {_mm256_or_si256(a.v, b.v)};
+}
+// Shifts pairs of bytes: mask away what comes from the neighbour.
+template <int kBits>
+TUMBLER_INLINE Bytes shift_right(Bytes a) {
+  if constexpr (kBits >= 0)
+    return {_mm256_srli_epi16(a.v, kBits)};
+  else
+    return {_mm256_slli_epi16(a.v, -kBits)};
+}
+TUMBLER_INLINE Ints zero_ints() {
+  return {_mm256_setzero_si256()};
+}
+TUMBLER_INLINE Ints set_ints(int32_t x) {
+  return {_mm256_set1_epi32(x)};
+}
+TUMBLER_INLINE Ints operator+(Ints a, Ints b) {
+  return {_mm256_add_epi32(a.v, b.v)};
+}
+template <int kBits>
+TUMBLER_INLINE Ints shift_left(Ints a) {
+  return {_mm256_slli_epi32(a.v, kBits)};
+}
+TUMBLER_INLINE Vec to_vec(Ints a) {
+  return {_mm256_cvtepi32_ps(a.v)};
+}
+TUMBLER_INLINE Vec load_f16(const uint8_t* p) {
+  return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
+}
+TUMBLER_INLINE Vec load_u8(const uint8_t* p) {
+  return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))))};
+}
+TUMBLER_INLINE Vec load_i8(const uint8_t* p) {
+  return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))))};
+}
+TUMBLER_INLINE Shorts zero_shorts() {
+  return _mm256_setzero_si256();
+}
+// Sums of products of two neighbours, unsigned times signed, in 16 bits that saturate; and of two of these in 32.
+TUMBLER_INLINE Shorts pair_products(Bytes u8, Bytes i8) {
+  return _mm256_maddubs_epi16(u8.v, i8.v);
+}
+TUMBLER_INLINE Shorts add_shorts(Shorts a, Shorts b) {
+  return _mm256_add_epi16(a, b);
+}
+TUMBLER_INLINE Ints pair_sums(Shorts a) {
+  return {_mm256_madd_epi16(a, _mm256_set1_epi16(1))};
+}
+// The nearest whole numbers of 8 floats within ±127 as bytes.
+TUMBLER_INLINE void store_rounded(int8_t* p, Vec a) {
+  const __m256i q = _mm256_cvtps_epi32(a.v);
+  const __m128i shorts = _mm_packs_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi16(shorts, shorts));
+}

@@ -170,3 +170,76 @@ TUMBLER_INLINE double sum(const DoubleSum& a) {
   const __m128d z = _mm_add_pd(_mm256_castpd256_pd128(y), _mm256_extractf128_pd(y, 1));
   return _mm_cvtsd_f64(_mm_add_sd(z, _mm_unpackhi_pd(z, z)));
 }
+
+// Whole numbers, for kernels on packed weights.
+struct Bytes {  // 4 of each lane
+  __m512i v;
+};
+struct Ints {  // one of 32 bits a lane
+  __m512i v;
+};
+using Shorts = __m512i;
+TUMBLER_INLINE Bytes load_bytes(const uint8_t* p) {
+  return {_mm512_loadu_si512(p)};
+}
+TUMBLER_INLINE void store_bytes(uint8_t* p, Bytes a) {
+  _mm512_storeu_si512(p, a.v);
+}
+TUMBLER_INLINE Bytes broadcast4(const int8_t* p) {
+  int32_t word;
+  __builtin_memcpy(&word, p, 4);
+  return {_mm512_set1_epi32(word)};
+}
+TUMBLER_INLINE Bytes operator&(Bytes a, uint8_t mask) {
+  return {_mm512_and_si512(a.v, _mm512_set1_epi8(static_cast<char>(mask)))};
+}
+TUMBLER_INLINE Bytes operator|(Bytes a, Bytes b) {
+  return {_mm512_or_si512(a.v, b.v)};
+}
+template <int kBits>
+TUMBLER_INLINE Bytes shift_right(Bytes a) {
+  if constexpr (kBits >= 0)
+    return {_mm512_srli_epi16(a.v, kBits)};
+  else
+    return {_mm512_slli_epi16(a.v, -kBits)};
+}
+TUMBLER_INLINE Ints zero_ints() {
+  return {_mm512_setzero_si512()};
+}
+TUMBLER_INLINE Ints set_ints(int32_t x) {
+  return {_mm512_set1_epi32(x)};
+}
+TUMBLER_INLINE Ints operator+(Ints a, Ints b) {
+  return {_mm512_add_epi32(a.v, b.v)};
+}
+template <int kBits>
+TUMBLER_INLINE Ints shift_left(Ints a) {
+  return {_mm512_slli_epi32(a.v, kBits)};
+}
+TUMBLER_INLINE Vec to_vec(Ints a) {
+  return {_mm512_cvtepi32_ps(a.v)};
+}
+TUMBLER_INLINE Vec load_f16(const uint8_t* p) {
+  return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+TUMBLER_INLINE Vec load_u8(const uint8_t* p) {
+  return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+}
+TUMBLER_INLINE Vec load_i8(const uint8_t* p) {
+  return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))))};
+}
+TUMBLER_INLINE Shorts zero_shorts() {
+  return _mm512_setzero_si512();
+}
+TUMBLER_INLINE Shorts pair_products(Bytes u8, Bytes i8) {
+  return _mm512_maddubs_epi16(u8.v, i8.v);
+}
+TUMBLER_INLINE Shorts add_shorts(Shorts a, Shorts b) {
+  return _mm512_add_epi16(a, b);
+}
+TUMBLER_INLINE Ints pair_sums(Shorts a) {
+  return {_mm512_madd_epi16(a, _mm512_set1_epi16(1))};
+}
+TUMBLER_INLINE void store_rounded(int8_t* p, Vec a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(a.v)));
+}

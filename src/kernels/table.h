@@ -11,6 +11,7 @@
 #include "kernels/dtype.h"
 #include "kernels/isa.h"
 #include "kernels/optimizer.h"
+#include "kernels/packed.h"
 #include "kernels/peak_loops.h"
 #include "kernels/rope.h"
 
@@ -63,6 +64,7 @@ struct Ops {
 
 struct Table {
   PeakLoops peak;
+  PackedOps packed;
   Ops<float> f32;
   Ops<bf16> bf16_;
   void (*to_bf16)(bf16* out, const float* inp, int64_t n);
@@ -77,6 +79,9 @@ extern const Table kRefTable, kAvx2Table, kAvx512Table;
 
 // That of active_isa().
 const Table& table();
+// Those of table(), or with VNNI where the machine has it.
+const PackedOps& packed_ops();
+extern const PackedOps kAvx512VnniPackedOps;
 template <class T>
 const Ops<T>& ops() {
   if constexpr (std::is_same_v<T, float>)
