@@ -9,6 +9,7 @@
 #include "kernels/norm_simd.inl"
 #include "kernels/optimizer_simd.inl"
 #include "kernels/packed_simd.inl"
+#include "kernels/paged_attention_simd.inl"
 #include "kernels/peak_simd.inl"
 #include "kernels/rope_simd.inl"
 //

@@ -10,7 +10,9 @@ TUMBLER_INLINE Dot zero_dot() {
   return {zero_shorts()};
 }
 TUMBLER_INLINE Dot add_dot(Dot sum, Bytes weights, Bytes inp) {
-  return {add_shorts(sum.pairs, pair_products(weights, inp))};
+  sum.pairs = add_shorts(sum.pairs, pair_products(weights, inp));
+  pin(&sum.pairs);
+  return sum;
 }
 TUMBLER_INLINE Ints total(Dot sum) {
   return pair_sums(sum.pairs);

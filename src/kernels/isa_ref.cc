@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 #include "kernels/packed_layout.h"
 #include "kernels/table.h"
@@ -14,6 +15,7 @@ namespace {
 #include "kernels/norm_ref.inl"
 #include "kernels/optimizer_ref.inl"
 #include "kernels/packed_ref.inl"
+#include "kernels/paged_attention_ref.inl"
 #include "kernels/rope_ref.inl"
 //
 // One multiplication and one addition a round: what plain code that does not vectorise reaches.

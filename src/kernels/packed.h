@@ -63,7 +63,7 @@ struct PackedInput {
   int8_t* q = nullptr;            // (N, K)
   float* scale = nullptr;         // (N, K/32)
   float* scaled_sum = nullptr;    // (N, K/32): scale times the sum of q
-  int16_t* half_sums = nullptr;   // (N, K/32, 2): sums of q over each 16
+  int32_t* sums = nullptr;        // (N, K/32, 3): sums of q over the block, its first and its second half
 };
 // Fills in q, scale and the sums from values.
 void round_input(const PackedInput& inp) noexcept;

@@ -15,8 +15,9 @@ void packed_round_input(const PackedInput& inp, int64_t first_row, int64_t end_r
       halves[j / 16] += q;
     }
     inp.scale[i] = amax / 127.0f;
-    inp.half_sums[2 * i] = static_cast<int16_t>(halves[0]);
-    inp.half_sums[2 * i + 1] = static_cast<int16_t>(halves[1]);
+    inp.sums[3 * i] = halves[0] + halves[1];
+    inp.sums[3 * i + 1] = halves[0];
+    inp.sums[3 * i + 2] = halves[1];
     inp.scaled_sum[i] = inp.scale[i] * static_cast<float>(halves[0] + halves[1]);
   }
 }

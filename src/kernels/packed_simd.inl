@@ -102,6 +102,8 @@ TUMBLER_INLINE void add_halves(Dots<kCols>& dots, const Inputs<kCols>& inp, cons
 // All steps of 4 bits of weights of 8.
 template <class Steps, int kHigh, int kCols>
 TUMBLER_INLINE void add_all_halves(Totals<kCols>& totals, const Inputs<kCols>& inp, const uint8_t* block) {
+  // Inputs are loaded again for the other half: kept, they would be spilled.
+  __asm__ volatile("" ::: "memory");
   Dots<kCols> dots;
   clear(dots);
   add_halves<Steps, 0, kHigh>(dots, inp, block);
@@ -140,6 +142,20 @@ TUMBLER_INLINE void block_dot(Totals<kCols>* totals, const Inputs<kCols>& inp, c
     add_weights<Steps, 7>(dots, inp, block);
     flush(second, dots);
   }
+}
+
+template <int kCols>
+TUMBLER_INLINE void clear(Totals<kCols>& totals) {
+  TUMBLER_UNROLL for (int v = 0; v < kRowVecs; ++v) TUMBLER_UNROLL for (int c = 0; c < kCols; ++c)
+      totals.at[v][c] = zero_ints();
+}
+// The dot product with weights less `offset`: less that many times the sum of the inputs.
+template <int kOffset>
+TUMBLER_INLINE Vec without(Ints dot, const int32_t* sum) {
+  if constexpr (kOffset == 0) return to_vec(dot);
+  constexpr int kShift = kOffset == 8 ? 3 : kOffset == 16 ? 4 : kOffset == 32 ? 5 : 7;
+  static_assert(kOffset == 0 || 1 << kShift == kOffset);
+  return to_vec(dot - shift_left<kShift>(set_ints(*sum)));
 }
 
 // One vector's share of the scales of a block.
@@ -202,16 +218,12 @@ void multiply_tile(const PackedProduct& product, const PackedInput& inp, const P
       sums[v][c] = zero();
   for (int64_t b = 0; b < blocks; ++b) {
     Inputs<kCols> block;
-    Totals<kCols> totals[2];
     TUMBLER_UNROLL for (int c = 0; c < kCols; ++c) {
       block.q[c] = inp.q + (n + c) * inp.K + b * kSmallBlock;
-      const int16_t* half = inp.half_sums + ((n + c) * blocks + b) * 2;
-      const int32_t first = kHalves ? half[0] : half[0] + half[1];
-      TUMBLER_UNROLL for (int v = 0; v < kRowVecs; ++v) {
-        totals[0].at[v][c] = set_ints(-kFormat.offset * first);
-        if constexpr (kHalves) totals[1].at[v][c] = set_ints(-kFormat.offset * half[1]);
-      }
     }
+    Totals<kCols> totals[2];
+    clear(totals[0]);
+    if constexpr (kHalves) clear(totals[1]);
     block_dot<kFormat.bits, kHalves, Steps>(totals, block, tile.weights + b * Steps::kBlockBytes);
     TUMBLER_UNROLL for (int v = 0; v < kRowVecs; ++v) {
       const BlockScales scales = load_scales<kType>(tile.scales, b, v);
@@ -374,8 +386,9 @@ inline void packed_round_input(const PackedInput& inp, int64_t first_row, int64_
     for (int j = 0; j < kSmallBlock; j += kLanes) store_rounded(q + j, load(x + j, All{}) * factor);
     int32_t halves[2] = {0, 0};
     for (int j = 0; j < kSmallBlock; ++j) halves[j / 16] += q[j];
-    inp.half_sums[2 * i] = static_cast<int16_t>(halves[0]);
-    inp.half_sums[2 * i + 1] = static_cast<int16_t>(halves[1]);
+    inp.sums[3 * i] = halves[0] + halves[1];
+    inp.sums[3 * i + 1] = halves[0];
+    inp.sums[3 * i + 2] = halves[1];
     inp.scaled_sum[i] = inp.scale[i] * static_cast<float>(halves[0] + halves[1]);
   }
 }

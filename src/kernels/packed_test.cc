@@ -66,12 +66,12 @@ struct Input {
     q.resize(values.size());
     scale.resize(values.size() / 32);
     scaled_sum.resize(scale.size());
-    half_sums.resize(2 * scale.size());
-    input = {N, K, values.data(), q.data(), scale.data(), scaled_sum.data(), half_sums.data()};
+    sums.resize(3 * scale.size());
+    input = {N, K, values.data(), q.data(), scale.data(), scaled_sum.data(), sums.data()};
   }
   std::vector<float> values, scale, scaled_sum;
   std::vector<int8_t> q;
-  std::vector<int16_t> half_sums;
+  std::vector<int32_t> sums;
   PackedInput input;
 };
 

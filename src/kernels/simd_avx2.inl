@@ -217,6 +217,9 @@ TUMBLER_INLINE Ints set_ints(int32_t x) {
 TUMBLER_INLINE Ints operator+(Ints a, Ints b) {
   return {_mm256_add_epi32(a.v, b.v)};
 }
+TUMBLER_INLINE Ints operator-(Ints a, Ints b) {
+  return {_mm256_sub_epi32(a.v, b.v)};
+}
 template <int kBits>
 TUMBLER_INLINE Ints shift_left(Ints a) {
   return {_mm256_slli_epi32(a.v, kBits)};
@@ -242,6 +245,10 @@ TUMBLER_INLINE Shorts pair_products(Bytes u8, Bytes i8) {
 }
 TUMBLER_INLINE Shorts add_shorts(Shorts a, Shorts b) {
   return _mm256_add_epi16(a, b);
+}
+// Keeps the compiler from adding in another order: GCC makes trees of long sums, and spills their leaves.
+TUMBLER_INLINE void pin(Shorts* a) {
+  __asm__("" : "+x"(*a));
 }
 TUMBLER_INLINE Ints pair_sums(Shorts a) {
   return {_mm256_madd_epi16(a, _mm256_set1_epi16(1))};

@@ -212,6 +212,9 @@ TUMBLER_INLINE Ints set_ints(int32_t x) {
 TUMBLER_INLINE Ints operator+(Ints a, Ints b) {
   return {_mm512_add_epi32(a.v, b.v)};
 }
+TUMBLER_INLINE Ints operator-(Ints a, Ints b) {
+  return {_mm512_sub_epi32(a.v, b.v)};
+}
 template <int kBits>
 TUMBLER_INLINE Ints shift_left(Ints a) {
   return {_mm512_slli_epi32(a.v, kBits)};
@@ -236,6 +239,11 @@ TUMBLER_INLINE Shorts pair_products(Bytes u8, Bytes i8) {
 }
 TUMBLER_INLINE Shorts add_shorts(Shorts a, Shorts b) {
   return _mm512_add_epi16(a, b);
+}
+TUMBLER_INLINE void pin([[maybe_unused]] __m512i* a) {
+#ifndef SIMDE_ENABLE_NATIVE_ALIASES
+  __asm__("" : "+v"(*a));
+#endif
 }
 TUMBLER_INLINE Ints pair_sums(Shorts a) {
   return {_mm512_madd_epi16(a, _mm512_set1_epi16(1))};

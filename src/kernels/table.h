@@ -12,6 +12,7 @@
 #include "kernels/isa.h"
 #include "kernels/optimizer.h"
 #include "kernels/packed.h"
+#include "kernels/paged_attention.h"
 #include "kernels/peak_loops.h"
 #include "kernels/rope.h"
 
@@ -65,6 +66,7 @@ struct Ops {
 struct Table {
   PeakLoops peak;
   PackedOps packed;
+  PagedOps paged;
   Ops<float> f32;
   Ops<bf16> bf16_;
   void (*to_bf16)(bf16* out, const float* inp, int64_t n);

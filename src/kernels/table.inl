@@ -26,6 +26,7 @@ constexpr Ops<T> make_ops() {
 constexpr Table make_table() {
   return {.peak = {.fma = peak_fma, .fma_flop = kPeakFmaFlop, .read = peak_read},
           .packed = make_packed_ops(),
+          .paged = make_paged_ops(),
           .f32 = make_ops<float>(),
           .bf16_ = make_ops<bf16>(),
           .to_bf16 = convert_to_bf16,
