@@ -228,9 +228,12 @@ void multiply_tile(const PackedProduct& product, const PackedInput& inp, const P
     TUMBLER_UNROLL for (int v = 0; v < kRowVecs; ++v) {
       const BlockScales scales = load_scales<kType>(tile.scales, b, v);
       TUMBLER_UNROLL for (int c = 0; c < kCols; ++c) {
-        const Vec x = set(inp.scale[(n + c) * blocks + b]);
-        sums[v][c] = fma(scales.d[0] * x, to_vec(totals[0].at[v][c]), sums[v][c]);
-        if constexpr (kHalves) sums[v][c] = fma(scales.d[1] * x, to_vec(totals[1].at[v][c]), sums[v][c]);
+        const int64_t i = (n + c) * blocks + b;
+        const Vec x = set(inp.scale[i]);
+        const int32_t* sum = inp.sums + 3 * i + (kHalves ? 1 : 0);
+        sums[v][c] = fma(scales.d[0] * x, without<kFormat.offset>(totals[0].at[v][c], sum), sums[v][c]);
+        if constexpr (kHalves)
+          sums[v][c] = fma(scales.d[1] * x, without<kFormat.offset>(totals[1].at[v][c], sum + 1), sums[v][c]);
         if constexpr (kFormat.has_min)
           sums[v][c] = fma(scales.m, set(inp.scaled_sum[(n + c) * blocks + b]), sums[v][c]);
       }
