@@ -7,343 +7,382 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "engine/page_table.h"
 #include "kernels/activation.h"
-#include "kernels/attention.h"
-#include "kernels/embedding.h"
-#include "kernels/matmul.h"
+#include "kernels/isa.h"
 #include "kernels/norm.h"
+#include "kernels/packed.h"
 #include "kernels/rope.h"
 #include "nn/arena.h"
 #include "nn/transformer.h"
 
 namespace tumbler::engine {
 
-class Decoder::Implementation {
- public:
-  virtual ~Implementation() = default;
-  virtual void extend(int64_t slot, std::span<const int32_t> tokens) = 0;
-  virtual void step(std::span<const int64_t> slots, std::span<const int32_t> tokens) = 0;
-  virtual std::span<const float> logits(int64_t slot) const = 0;
-  virtual void copy(int64_t from, int64_t to) = 0;
-
-  int64_t sequences = 0, capacity = 0, cache_bytes = 0;
-  std::vector<int64_t> lengths;  // (sequences)
-};
+using kernels::kPageTokens;
 
 namespace {
 
-using kernels::Matrix;
+// Passes of fewer tokens than this wait for weights to come from memory.
+constexpr int64_t kDecodeRows = 8;
 
-// Where each of N new tokens goes: position[n] of slot[n].
-struct Placement {
-  std::vector<int32_t> tokens, position;
-  std::vector<int64_t> slot;
+}  // namespace
 
-  int64_t size() const noexcept { return static_cast<int64_t>(tokens.size()); }
-  void clear() {
-    tokens.clear();
-    position.clear();
-    slot.clear();
-  }
-  void add(int32_t token, int64_t s, int64_t p) {
-    tokens.push_back(token);
-    slot.push_back(s);
-    position.push_back(static_cast<int32_t>(p));
-  }
-  // Calls f(first, count) for each stretch of tokens that stand in consecutive slots.
-  template <class F>
-  void for_each_run(F&& f) const {
-    for (int64_t first = 0; first < size();) {
-      int64_t end = first + 1;
-      while (end < size() && slot[end] == slot[end - 1] + 1) ++end;
-      f(first, end - first);
-      first = end;
-    }
-  }
-};
-
-template <class T>
-class DecoderOf final : public Decoder::Implementation {
+class Decoder::Implementation {
  public:
-  DecoderOf(const nn::Parameters& parameters, const DecoderOptions& options)
-      : parameters_(parameters), config_(parameters.config()), chunk_(options.chunk) {
-    sequences = options.sequences;
-    capacity = options.capacity > 0 ? options.capacity : config_.max_positions;
-    if (sequences < 1 || chunk_ < 1)
-      throw Error("decoder", "got {} sequences in chunks of {}, expected 1 or more", sequences, chunk_);
-    if (capacity > config_.max_positions)
-      throw Error("decoder", "capacity: got {} tokens, expected at most the model's {} positions", capacity,
-                  config_.max_positions);
-    lengths.assign(static_cast<size_t>(sequences), 0);
-    chunk_ = std::min(chunk_, capacity);
-    rows_ = std::max(sequences, chunk_);
+  Implementation(const Model& model, const DecoderOptions& options)
+      : model_(&model), config_(model.config()), options_(options), pages_(0, 0) {
+    check_options();
+    const int64_t C = config_.n_embd;
+    chunk_ = std::min(options.chunk, sequences_ * capacity_);
+    rows_ = std::max(sequences_, chunk_);
+    widest_ = std::max({C, config_.n_head * config_.head_dim, config_.n_ff});
     nn::ArenaLayout sizes;
     lay_out(sizes);
     arena_ = nn::Arena(sizes.size_bytes());
     nn::ArenaLayout views(&arena_);
     lay_out(views);
-    if (config_.rope()) nn::rope_table(config_, cos_sin_, capacity);
+    if (config_.rope()) nn::rope_table(config_, cos_sin_, capacity_);
+    const int64_t pages = sequences_ * ((capacity_ + kPageTokens - 1) / kPageTokens);
+    pages_ = PageTable(sequences_, pages);
+    page_bytes_ = config_.n_layer * layer_bytes();
+    cache_ = nn::Arena(pages * page_bytes_);
   }
 
-  void extend(int64_t slot, std::span<const int32_t> tokens) override {
-    const auto count = static_cast<int64_t>(tokens.size());
-    check_room(slot, count);
-    for (const int32_t token : tokens) check_token(token);
-    for (int64_t at = 0; at < count;) {
-      const int64_t n = std::min(chunk_, count - at);
-      placement_.clear();
-      for (int64_t i = 0; i < n; ++i) placement_.add(tokens[at + i], slot, lengths[slot] + i);
-      run_layers(/*one_slot=*/true);
-      lengths[slot] += n;
-      at += n;
-    }
-    compute_logits(placement_.size() - 1, 1, slot);
+  explicit Implementation(Model&& model, const DecoderOptions& options)
+      : Implementation(*std::make_unique<Model>(std::move(model)).release(), options) {
+    owned_.reset(model_);
   }
 
-  void step(std::span<const int64_t> slots, std::span<const int32_t> tokens) override {
-    CHECK(slots.size() == tokens.size() && !slots.empty());
-    placement_.clear();
-    for (size_t i = 0; i < slots.size(); ++i) {
-      CHECK(i == 0 || slots[i] > slots[i - 1]);
-      check_room(slots[i], 1);
-      check_token(tokens[i]);
-      placement_.add(tokens[i], slots[i], lengths[slots[i]]);
-    }
-    run_layers(/*one_slot=*/false);
-    for (const int64_t slot : slots) ++lengths[slot];
-    placement_.for_each_run(
-        [&](int64_t first, int64_t count) { compute_logits(first, count, placement_.slot[first]); });
-  }
+  const Model& model() const noexcept { return *model_; }
+  int64_t sequences() const noexcept { return sequences_; }
+  int64_t capacity() const noexcept { return capacity_; }
+  int64_t cache_bytes() const noexcept { return pages_.used_pages() * page_bytes_; }
+  PageTable& pages() noexcept { return pages_; }
 
-  std::span<const float> logits(int64_t slot) const override {
-    CHECK(slot >= 0 && slot < sequences);
-    return logits_.subspan(slot * config_.vocab_size, config_.vocab_size);
-  }
+  void read(std::span<const Piece> pieces);
 
-  void copy(int64_t from, int64_t to) override {
-    CHECK(from >= 0 && from < sequences && to >= 0 && to < sequences);
-    if (from == to) return;
-    const size_t bytes = static_cast<size_t>(lengths[from] * token_size()) * sizeof(T);
-    for (int64_t layer = 0; layer < config_.n_layer; ++layer) {
-      std::memcpy(cached(keys_, layer, to, 0), cached(keys_, layer, from, 0), bytes);
-      std::memcpy(cached(values_, layer, to, 0), cached(values_, layer, from, 0), bytes);
-    }
-    const int64_t V = config_.vocab_size;
-    std::copy_n(&logits_[from * V], V, &logits_[to * V]);
-    lengths[to] = lengths[from];
+  std::span<const float> logits(int64_t slot) const {
+    CHECK(slot >= 0 && slot < sequences_);
+    return logits_.subspan(static_cast<size_t>(slot * config_.vocab_size),
+                           static_cast<size_t>(config_.vocab_size));
+  }
+  std::span<const float> piece_logits(int64_t i) const {
+    const PieceLogits& piece = all_logits_.at(static_cast<size_t>(i));
+    return std::span(piece.values);
+  }
+  void copy(int64_t from, int64_t to) {
+    pages_.copy(from, to);
+    if (from != to) std::ranges::copy(logits(from), logits_.begin() + to * config_.vocab_size);
   }
 
  private:
-  // Elements of one token's keys in one layer.
-  int64_t token_size() const noexcept { return config_.n_kv_head * config_.head_dim; }
+  // A row whose logits are wanted and where they go.
+  struct LogitRow {
+    int64_t row;
+    float* out;
+  };
+  struct PieceLogits {
+    std::vector<float> values;
+  };
 
-  kernels::AttentionShape shape(int64_t B, int64_t time) const {
-    const auto scale = static_cast<float>(1 / std::sqrt(static_cast<double>(config_.head_dim)));
-    return {B, time, config_.n_head, config_.n_kv_head, config_.head_dim, scale};
-  }
+  void check_options();
+  void lay_out(nn::ArenaLayout& layout);
+  void check(std::span<const Piece> pieces) const;
+  void place(const Piece& piece, int64_t piece_index, int64_t begin, int64_t count);
+  void run_pass();
+  void embed();
+  void norm(const float* delta, const std::vector<float>& weight, const std::vector<float>& bias);
+  void add_post_norm(const std::vector<float>& weight);
+  void multiply(const Linear& linear, const float* inp, float* out, int64_t rows);
+  void attend(int64_t layer, const Layer& weights);
+  void mlp(const Layer& weights);
+  void compute_logits();
 
-  void lay_out(nn::ArenaLayout& layout) {
-    const int64_t C = config_.n_embd, HD = config_.n_head * config_.head_dim, F = config_.n_ff, N = rows_;
-    keys_ = layout.take<T>(config_.n_layer * sequences * capacity * token_size());
-    values_ = layout.take<T>(config_.n_layer * sequences * capacity * token_size());
-    cache_bytes = layout.size_bytes();
-    residual_ = layout.take<T>(N * C);
-    normed_ = layout.take<T>(N * C);
-    delta_ = layout.take<T>(N * C);
-    qkv_ = layout.take<T>(N * config_.qkv_rows());
-    q_ = layout.take<T>(N * HD);
-    k_ = layout.take<T>(N * token_size());
-    attended_ = layout.take<T>(N * HD);
-    up_ = layout.take<T>(N * F * (config_.gated() ? 2 : 1));
-    hidden_ = layout.take<T>(N * F);
-    mean_ = layout.take<float>(N);
-    rstd_ = layout.take<float>(N);
-    lse_ = layout.take<float>(N * config_.n_head);
-    scratch_ = layout.take<std::byte>(kernels::attention_scratch(shape(1, chunk_)));
-    cos_sin_ = layout.take<float>(config_.rope() ? capacity * config_.head_dim : 0);
-    logits_ = layout.take<float>(sequences * config_.vocab_size);
+  int64_t layer_bytes() const {
+    return config_.n_kv_head * kernels::head_page_bytes(options_.cache, config_.head_dim);
   }
+  int64_t rows() const noexcept { return static_cast<int64_t>(tokens_.size()); }
+  int threads() const noexcept { return rows() < kDecodeRows ? decode_threads_ : prefill_threads_; }
 
-  T* cached(std::span<T> keys_or_values, int64_t layer, int64_t slot, int64_t position) {
-    return keys_or_values.data() + ((layer * sequences + slot) * capacity + position) * token_size();
-  }
-
-  void check_room(int64_t slot, int64_t tokens) const {
-    CHECK(slot >= 0 && slot < sequences && tokens > 0);
-    if (tokens > capacity - lengths[slot])
-      throw Error("decoder", "context: got {} tokens, expected at most {}; shorten the prompt",
-                  lengths[slot] + tokens, capacity);
-  }
-  void check_token(int32_t token) const {
-    if (token < 0 || token >= config_.vocab_size)
-      throw Error("decoder", "token id: got {}, expected 0 to {}; is this the model's tokenizer?", token,
-                  config_.vocab_size - 1);
-  }
-
-  // normed_ = norm(residual_ += delta)
-  void norm(const T* delta, std::span<const float> weight, std::span<const float> bias) {
-    const int64_t N = placement_.size(), C = config_.n_embd;
-    const auto eps = static_cast<float>(config_.norm_eps);
-    if (config_.layer_norm())
-      kernels::layer_norm_forward<T>(normed_.data(), mean_.data(), rstd_.data(), residual_.data(), delta,
-                                     weight.data(), bias.data(), N, C, eps);
-    else
-      kernels::rms_norm_forward<T>(normed_.data(), rstd_.data(), residual_.data(), delta, weight.data(), N, C,
-                                   eps);
-  }
-
-  // out (N, rows) = inp (N, cols) * weight (rows, cols)^T + bias
-  void matmul(std::span<T> out, std::span<T> inp, std::span<const T> weight, std::span<const float> bias,
-              int64_t rows, int64_t cols) {
-    const int64_t N = placement_.size();
-    kernels::matmul_forward<T, T>(Matrix<T>(out.data(), N, rows), Matrix<const T>(inp.data(), N, cols),
-                                  Matrix<const T>(weight.data(), rows, cols), bias.data(), false);
-  }
-
-  // The placed tokens through all layers; their keys and values go into the cache, normed_ to the head.
-  void run_layers(bool one_slot) {
-    const int64_t C = config_.n_embd, HD = config_.n_head * config_.head_dim;
-    const nn::ModelWeights<T>& model = parameters_.model<T>();
-    kernels::embedding_forward<T>(residual_.data(), placement_.tokens.data(), placement_.position.data(),
-                                  model.embedding.data(), model.positions.data(), 1.0f, placement_.size(), C);
-    const T* delta = nullptr;
-    for (int64_t layer = 0; layer < config_.n_layer; ++layer) {
-      const nn::LayerWeights<T>& w = parameters_.layers<T>()[layer];
-      norm(delta, w.attn_norm, w.attn_norm_bias);
-      matmul(qkv_, normed_, w.qkv, w.qkv_bias, config_.qkv_rows(), C);
-      place_keys(layer, w);
-      if (one_slot)
-        attend_chunk(layer);
-      else
-        attend_step(layer);
-      matmul(delta_, attended_, w.out, w.out_bias, C, HD);
-      norm(delta_.data(), w.mlp_norm, w.mlp_norm_bias);
-      mlp(w);
-      delta = delta_.data();
-    }
-    norm(delta, model.final_norm, model.final_norm_bias);
-  }
-
-  void mlp(const nn::LayerWeights<T>& w) {
-    const int64_t N = placement_.size(), C = config_.n_embd, F = config_.n_ff;
-    matmul(up_, normed_, w.up, w.up_bias, config_.gated() ? 2 * F : F, C);
-    const auto gate = config_.mlp == "silu_glu" ? kernels::Gate::silu : kernels::Gate::gelu_tanh;
-    if (config_.gated())
-      kernels::glu_forward<T>(hidden_.data(), up_.data(), gate, N, F);
-    else
-      kernels::gelu_forward<T>(hidden_.data(), up_.data(), N * F);
-    matmul(delta_, hidden_, w.down, w.down_bias, C, F);
-  }
-
-  // q_ = the queries; keys and values to their places in the cache.
-  void place_keys(int64_t layer, const nn::LayerWeights<T>& w) {
-    const int64_t N = placement_.size(), H = config_.n_head, D = config_.head_dim, row = token_size();
-    const kernels::QkShape qk{N, H, config_.n_kv_head, D, static_cast<float>(config_.norm_eps)};
-    kernels::qk_forward<T>(q_.data(), k_.data(), qkv_.data(), w.q_norm.data(), w.k_norm.data(),
-                           config_.rope() ? cos_sin_.data() : nullptr, placement_.position.data(), qk);
-    for (int64_t n = 0; n < N; ++n) {
-      const int64_t slot = placement_.slot[n], position = placement_.position[n];
-      std::copy_n(k_.data() + n * row, row, cached(keys_, layer, slot, position));
-      std::copy_n(qkv_.data() + n * config_.qkv_rows() + H * D + row, row,
-                  cached(values_, layer, slot, position));
-    }
-  }
-
-  // A chunk of one slot. At the start of the slot the queries' tokens are all there is to see: the kernel of
-  // training. Further on each token looks back by itself.
-  void attend_chunk(int64_t layer) {
-    const int64_t N = placement_.size(), HD = config_.n_head * config_.head_dim;
-    const T* keys = cached(keys_, layer, placement_.slot[0], 0);
-    const T* values = cached(values_, layer, placement_.slot[0], 0);
-    if (placement_.position[0] == 0) {
-      kernels::attention_forward<T>({attended_.data(), HD}, lse_.data(), {q_.data(), HD},
-                                    {keys, token_size()}, {values, token_size()}, nullptr, shape(1, N),
-                                    scratch_.data());
-      return;
-    }
-    for (int64_t n = 0; n < N; ++n) {
-      const int64_t length = placement_.position[n] + 1;
-      kernels::attention_decode<T>(attended_.data() + n * HD, q_.data() + n * HD, keys, values, &length,
-                                   capacity, shape(1, 1));
-    }
-  }
-
-  // One token each of several slots.
-  void attend_step(int64_t layer) {
-    const int64_t HD = config_.n_head * config_.head_dim;
-    seen_.clear();
-    for (const int32_t position : placement_.position) seen_.push_back(position + 1);
-    placement_.for_each_run([&](int64_t first, int64_t count) {
-      const int64_t slot = placement_.slot[first];
-      kernels::attention_decode<T>(attended_.data() + first * HD, q_.data() + first * HD,
-                                   cached(keys_, layer, slot, 0), cached(values_, layer, slot, 0),
-                                   seen_.data() + first, capacity, shape(count, 1));
-    });
-  }
-
-  // Logits of `count` slots from `slot` on, from as many rows of normed_.
-  void compute_logits(int64_t row, int64_t count, int64_t slot) {
-    const int64_t C = config_.n_embd, V = config_.vocab_size;
-    kernels::matmul_forward<T, float>(Matrix<float>(logits_.data() + slot * V, count, V),
-                                      Matrix<const T>(normed_.data() + row * C, count, C),
-                                      Matrix<const T>(parameters_.model<T>().head.data(), V, C), nullptr,
-                                      false);
-  }
-
-  const nn::Parameters& parameters_;
+  std::unique_ptr<const Model> owned_;
+  const Model* model_;
   const nn::ModelConfig config_;
-  int64_t chunk_, rows_ = 0;
-  Placement placement_;
-  std::vector<int64_t> seen_;
-  nn::Arena arena_;
-  std::span<T> keys_, values_;              // (L, sequences, capacity, KV, D)
-  std::span<T> residual_, normed_, delta_;  // (rows, C)
-  std::span<T> qkv_;                        // (rows, H + 2 KV, D)
-  std::span<T> q_, k_, attended_;           // (rows, H, D), (rows, KV, D), (rows, H, D)
-  std::span<T> up_, hidden_;                // (rows, F or 2 F), (rows, F)
-  std::span<float> mean_, rstd_, lse_;      // (rows), (rows), (H, rows)
-  std::span<float> cos_sin_, logits_;       // (capacity, D), (sequences, V)
-  std::span<std::byte> scratch_;
+  const DecoderOptions options_;
+  int64_t sequences_ = 0, capacity_ = 0, chunk_ = 0, rows_ = 0, widest_ = 0, page_bytes_ = 0;
+  int prefill_threads_ = 1, decode_threads_ = 1;
+  PageTable pages_;
+  nn::Arena arena_, cache_;
+
+  // The tokens of a pass, and to whom they belong.
+  std::vector<int32_t> tokens_, position_;
+  std::vector<kernels::PagedSequence> placed_;
+  std::vector<LogitRow> wanted_;
+  std::vector<PieceLogits> all_logits_;
+
+  std::span<float> residual_, normed_, delta_;  // (rows, C)
+  std::span<float> qkv_;                        // (rows, H + 2 KV, D)
+  std::span<float> q_, k_, attended_;           // (rows, H, D), (rows, KV, D), (rows, H, D)
+  std::span<float> up_, hidden_;                // (rows, F or 2 F), (rows, F)
+  std::span<float> mean_, rstd_;                // (rows)
+  std::span<float> cos_sin_, logits_;           // (capacity, D), (sequences, V)
+  std::span<int8_t> rounded_;                   // (rows, widest)
+  std::span<float> scale_, scaled_sum_;         // (rows, widest / 32)
+  std::span<int32_t> sums_;                     // (rows, widest / 32, 3)
 };
 
-std::unique_ptr<Decoder::Implementation> make(const nn::Parameters& parameters,
-                                              const DecoderOptions& options) {
-  if (parameters.dtype() == kernels::DType::bf16)
-    return std::make_unique<DecoderOf<kernels::bf16>>(parameters, options);
-  return std::make_unique<DecoderOf<float>>(parameters, options);
+void Decoder::Implementation::check_options() {
+  sequences_ = options_.sequences;
+  capacity_ = options_.capacity > 0 ? options_.capacity : config_.max_positions;
+  if (sequences_ < 1 || options_.chunk < 1)
+    throw Error("decoder", "got {} sequences in chunks of {}, expected 1 or more", sequences_,
+                options_.chunk);
+  if (capacity_ > config_.max_positions)
+    throw Error("decoder", "capacity: got {} tokens, expected at most the model's {} positions", capacity_,
+                config_.max_positions);
+  const auto pick = [](int threads) { return threads > 0 ? threads : kernels::thread_count(); };
+  prefill_threads_ = pick(options_.prefill_threads);
+  decode_threads_ = pick(options_.decode_threads);
 }
 
-}  // namespace
+void Decoder::Implementation::lay_out(nn::ArenaLayout& layout) {
+  const int64_t C = config_.n_embd, HD = config_.n_head * config_.head_dim, F = config_.n_ff, N = rows_;
+  const int64_t KD = config_.n_kv_head * config_.head_dim, blocks = widest_ / kernels::kSmallBlock;
+  residual_ = layout.take<float>(N * C);
+  normed_ = layout.take<float>(N * C);
+  delta_ = layout.take<float>(N * C);
+  qkv_ = layout.take<float>(N * config_.qkv_rows());
+  q_ = layout.take<float>(N * HD);
+  k_ = layout.take<float>(N * KD);
+  attended_ = layout.take<float>(N * HD);
+  up_ = layout.take<float>(N * F * (config_.gated() ? 2 : 1));
+  hidden_ = layout.take<float>(N * F);
+  mean_ = layout.take<float>(N);
+  rstd_ = layout.take<float>(N);
+  rounded_ = layout.take<int8_t>(N * widest_);
+  scale_ = layout.take<float>(N * blocks);
+  scaled_sum_ = layout.take<float>(N * blocks);
+  sums_ = layout.take<int32_t>(N * blocks * 3);
+  cos_sin_ = layout.take<float>(config_.rope() ? capacity_ * config_.head_dim : 0);
+  logits_ = layout.take<float>(sequences_ * config_.vocab_size);
+}
 
+void Decoder::Implementation::check(std::span<const Piece> pieces) const {
+  for (const Piece& piece : pieces) {
+    CHECK(piece.slot >= 0 && piece.slot < sequences_ && !piece.tokens.empty());
+    const int64_t length = pages_.length(piece.slot), count = static_cast<int64_t>(piece.tokens.size());
+    if (count > capacity_ - length)
+      throw Error("decoder", "context: got {} tokens, expected at most {}; shorten the prompt",
+                  length + count, capacity_);
+    for (const int32_t token : piece.tokens)
+      if (token < 0 || token >= config_.vocab_size)
+        throw Error("decoder", "token id: got {}, expected 0 to {}; is this the model's tokenizer?", token,
+                    config_.vocab_size - 1);
+  }
+}
+
+void Decoder::Implementation::read(std::span<const Piece> pieces) {
+  check(pieces);
+  all_logits_.clear();
+  all_logits_.resize(pieces.size());
+  for (size_t i = 0; i < pieces.size(); ++i)
+    if (pieces[i].all_logits)
+      all_logits_[i].values.resize(pieces[i].tokens.size() * static_cast<size_t>(config_.vocab_size));
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const auto count = static_cast<int64_t>(pieces[i].tokens.size());
+    for (int64_t at = 0; at < count;) {
+      if (rows() == rows_) run_pass();
+      const int64_t n = std::min(rows_ - rows(), count - at);
+      place(pieces[i], static_cast<int64_t>(i), at, n);
+      at += n;
+    }
+  }
+  run_pass();
+  for (size_t i = 0; i < pieces.size(); ++i)
+    if (pieces[i].all_logits)
+      std::ranges::copy(piece_logits(static_cast<int64_t>(i)).last(static_cast<size_t>(config_.vocab_size)),
+                        logits_.begin() + pieces[i].slot * config_.vocab_size);
+}
+
+// Tokens begin..begin+count-1 of a piece into the pass.
+void Decoder::Implementation::place(const Piece& piece, int64_t piece_index, int64_t begin, int64_t count) {
+  const int64_t first = rows(), position = pages_.length(piece.slot), V = config_.vocab_size;
+  const PageTable::CopyPage copy = pages_.append(piece.slot, count);
+  if (copy.from != copy.to)
+    std::ranges::copy(cache_.view<std::byte>(copy.from * page_bytes_, page_bytes_),
+                      cache_.view<std::byte>(copy.to * page_bytes_, page_bytes_).begin());
+  for (int64_t i = 0; i < count; ++i) {
+    tokens_.push_back(piece.tokens[static_cast<size_t>(begin + i)]);
+    position_.push_back(static_cast<int32_t>(position + i));
+    if (piece.all_logits)
+      wanted_.push_back(
+          {first + i, all_logits_[static_cast<size_t>(piece_index)].values.data() + (begin + i) * V});
+  }
+  if (!piece.all_logits && begin + count == static_cast<int64_t>(piece.tokens.size()))
+    wanted_.push_back({first + count - 1, &logits_[static_cast<size_t>(piece.slot * V)]});
+  placed_.push_back({first, count, position, pages_.pages(piece.slot)});
+}
+
+// The placed tokens through all layers.
+void Decoder::Implementation::run_pass() {
+  embed();
+  const float* delta = nullptr;
+  for (int64_t i = 0; i < config_.n_layer; ++i) {
+    const Layer& layer = model_->layers()[static_cast<size_t>(i)];
+    norm(delta, layer.attn_norm, layer.attn_norm_bias);
+    multiply(layer.qkv, normed_.data(), qkv_.data(), rows());
+    attend(i, layer);
+    multiply(layer.out, attended_.data(), delta_.data(), rows());
+    add_post_norm(layer.attn_post_norm);
+    norm(delta_.data(), layer.mlp_norm, layer.mlp_norm_bias);
+    mlp(layer);
+    add_post_norm(layer.mlp_post_norm);
+    delta = delta_.data();
+  }
+  norm(delta, model_->final_norm(), model_->final_norm_bias());
+  compute_logits();
+  tokens_.clear();
+  position_.clear();
+  placed_.clear();
+  wanted_.clear();
+}
+
+void Decoder::Implementation::embed() {
+  const int64_t C = config_.n_embd;
+  for (int64_t n = 0; n < rows(); ++n) {
+    float* row = residual_.data() + n * C;
+    kernels::unpack_row(row, model_->embedding(), tokens_[static_cast<size_t>(n)]);
+    if (config_.rope()) continue;
+    const float* position = model_->positions().data() + position_[static_cast<size_t>(n)] * C;
+    for (int64_t c = 0; c < C; ++c) row[c] += position[c];
+  }
+}
+
+// normed_ = norm(residual_ += delta)
+void Decoder::Implementation::norm(const float* delta, const std::vector<float>& weight,
+                                   const std::vector<float>& bias) {
+  const auto eps = static_cast<float>(config_.norm_eps);
+  if (config_.layer_norm())
+    kernels::layer_norm_forward<float>(normed_.data(), mean_.data(), rstd_.data(), residual_.data(), delta,
+                                       weight.data(), bias.data(), rows(), config_.n_embd, eps);
+  else
+    kernels::rms_norm_forward<float>(normed_.data(), rstd_.data(), residual_.data(), delta, weight.data(),
+                                     rows(), config_.n_embd, eps);
+}
+
+// delta_ = norm(delta_), where the model has such a norm.
+void Decoder::Implementation::add_post_norm(const std::vector<float>& weight) {
+  if (weight.empty()) return;
+  kernels::rms_norm_forward<float>(normed_.data(), rstd_.data(), delta_.data(), nullptr, weight.data(),
+                                   rows(), config_.n_embd, static_cast<float>(config_.norm_eps));
+  std::swap(normed_, delta_);
+}
+
+// out (rows, linear.rows) = inp (rows, linear.cols) * weights^T + bias
+void Decoder::Implementation::multiply(const Linear& linear, const float* inp, float* out, int64_t rows) {
+  const kernels::PackedInput input{rows,          linear.cols,        inp,         rounded_.data(),
+                                   scale_.data(), scaled_sum_.data(), sums_.data()};
+  if (linear.quantised()) kernels::round_input(input);
+  thread_local std::vector<kernels::PackedProduct> products;
+  products.clear();
+  for (const Linear::Part& part : linear.parts)
+    products.push_back({part.weights, linear.bias.empty() ? nullptr : linear.bias.data() + part.first_row,
+                        out + part.first_row, linear.rows});
+  kernels::multiply_packed(products, input, threads());
+}
+
+// attended_ = what the placed tokens read; their keys and values go into the cache.
+void Decoder::Implementation::attend(int64_t layer, const Layer& w) {
+  const int64_t H = config_.n_head, KV = config_.n_kv_head, D = config_.head_dim;
+  const kernels::QkShape qk{rows(), H, KV, D, static_cast<float>(config_.norm_eps)};
+  kernels::qk_forward<float>(q_.data(), k_.data(), qkv_.data(), w.q_norm.empty() ? nullptr : w.q_norm.data(),
+                             w.k_norm.empty() ? nullptr : w.k_norm.data(),
+                             config_.rope() ? cos_sin_.data() : nullptr, position_.data(), qk);
+  const auto scale = static_cast<float>(1 / std::sqrt(static_cast<double>(D)));
+  const kernels::PagedShape shape{H, KV, D, scale, 0};
+  const kernels::PagedCache cache{options_.cache, cache_.view<std::byte>(layer * layer_bytes(), 0).data(),
+                                  page_bytes_};
+  kernels::append_to_cache(cache, k_.data(), qkv_.data() + (H + KV) * D, config_.qkv_rows(), placed_, shape);
+  kernels::paged_attention(attended_.data(), q_.data(), cache, placed_, shape, threads());
+}
+
+// delta_ = the MLP of normed_
+void Decoder::Implementation::mlp(const Layer& w) {
+  const int64_t F = config_.n_ff;
+  multiply(w.up, normed_.data(), up_.data(), rows());
+  const auto gate = config_.mlp == "silu_glu" ? kernels::Gate::silu : kernels::Gate::gelu_tanh;
+  if (config_.gated())
+    kernels::glu_forward<float>(hidden_.data(), up_.data(), gate, rows(), F);
+  else
+    kernels::gelu_forward<float>(hidden_.data(), up_.data(), rows() * F);
+  multiply(w.down, hidden_.data(), delta_.data(), rows());
+}
+
+// The wanted rows of normed_ times the head. Rows are gathered in delta_, which nothing needs any more.
+void Decoder::Implementation::compute_logits() {
+  const int64_t C = config_.n_embd, V = config_.vocab_size;
+  // Few rows at a time: logits are wide.
+  const auto most = static_cast<size_t>(std::min<int64_t>(16, rows_));
+  thread_local std::vector<float> out;
+  for (size_t first = 0; first < wanted_.size(); first += most) {
+    const std::span<const LogitRow> some =
+        std::span(wanted_).subspan(first, std::min(most, wanted_.size() - first));
+    for (size_t i = 0; i < some.size(); ++i)
+      std::copy_n(normed_.data() + some[i].row * C, C, delta_.data() + static_cast<int64_t>(i) * C);
+    if (some.size() == 1) {
+      multiply(model_->head(), delta_.data(), some[0].out, 1);
+      continue;
+    }
+    out.resize(some.size() * static_cast<size_t>(V));
+    multiply(model_->head(), delta_.data(), out.data(), static_cast<int64_t>(some.size()));
+    for (size_t i = 0; i < some.size(); ++i)
+      std::copy_n(out.data() + static_cast<int64_t>(i) * V, V, some[i].out);
+  }
+}
+
+Decoder::Decoder(const Model& model, const DecoderOptions& options)
+    : implementation_(std::make_unique<Implementation>(model, options)) {}
 Decoder::Decoder(const nn::Parameters& parameters, const DecoderOptions& options)
-    : implementation_(make(parameters, options)) {}
+    : implementation_(std::make_unique<Implementation>(Model(parameters), options)) {}
 Decoder::~Decoder() = default;
 Decoder::Decoder(Decoder&&) noexcept = default;
+Decoder& Decoder::operator=(Decoder&&) noexcept = default;
 
+const Model& Decoder::model() const noexcept {
+  return implementation_->model();
+}
 int64_t Decoder::sequences() const noexcept {
-  return implementation_->sequences;
+  return implementation_->sequences();
 }
 int64_t Decoder::capacity() const noexcept {
-  return implementation_->capacity;
+  return implementation_->capacity();
 }
 int64_t Decoder::cache_bytes() const noexcept {
-  return implementation_->cache_bytes;
+  return implementation_->cache_bytes();
 }
 int64_t Decoder::length(int64_t slot) const {
-  return implementation_->lengths.at(static_cast<size_t>(slot));
+  return implementation_->pages().length(slot);
+}
+void Decoder::read(std::span<const Piece> pieces) {
+  implementation_->read(pieces);
 }
 void Decoder::extend(int64_t slot, std::span<const int32_t> tokens) {
-  implementation_->extend(slot, tokens);
+  const Piece piece{slot, tokens};
+  implementation_->read({&piece, 1});
 }
 void Decoder::step(std::span<const int64_t> slots, std::span<const int32_t> tokens) {
-  implementation_->step(slots, tokens);
+  CHECK(slots.size() == tokens.size() && !slots.empty());
+  std::vector<Piece> pieces;
+  for (size_t i = 0; i < slots.size(); ++i) pieces.push_back({slots[i], tokens.subspan(i, 1)});
+  implementation_->read(pieces);
 }
 std::span<const float> Decoder::logits(int64_t slot) const {
   return implementation_->logits(slot);
 }
+std::span<const float> Decoder::piece_logits(int64_t i) const {
+  return implementation_->piece_logits(i);
+}
 void Decoder::truncate(int64_t slot, int64_t n) {
-  CHECK(n >= 0 && n <= length(slot));
-  implementation_->lengths[slot] = n;
+  implementation_->pages().truncate(slot, n);
 }
 void Decoder::copy(int64_t from, int64_t to) {
   implementation_->copy(from, to);

@@ -235,11 +235,8 @@ bool superfluous(std::string_view name, const nn::ModelConfig& config) {
 
 }  // namespace
 
-LoadedModel load_gguf(const GgufFile& file, const nn::ParametersOptions& options) {
-  LoadedModel model;
-  model.config = read_gguf_config(file, &model.files);
-  const std::vector<GgufSlot> slots = gguf_slots(model.config);
-  // All shapes before any memory: the file may announce more than it holds.
+void check_gguf_tensors(const GgufFile& file, const nn::ModelConfig& config) {
+  const std::vector<GgufSlot> slots = gguf_slots(config);
   std::set<std::string_view> names;
   for (const GgufSlot& slot : slots) {
     file.get_tensor(slot.name, slot.shape());
@@ -247,10 +244,18 @@ LoadedModel load_gguf(const GgufFile& file, const nn::ParametersOptions& options
   }
   for (int64_t i = 0; i < file.contents().tensor_count(); ++i) {
     const std::string_view name = file.contents().tensor(i).name;
-    if (!names.contains(name) && !superfluous(name, model.config))
+    if (!names.contains(name) && !superfluous(name, config))
       throw Error("gguf", "{}: got tensor '{}', which this architecture has no place for",
                   file.path().string(), printable(name));
   }
+}
+
+LoadedModel load_gguf(const GgufFile& file, const nn::ParametersOptions& options) {
+  LoadedModel model;
+  model.config = read_gguf_config(file, &model.files);
+  // All shapes before any memory: the file may announce more than it holds.
+  check_gguf_tensors(file, model.config);
+  const std::vector<GgufSlot> slots = gguf_slots(model.config);
   model.parameters = std::make_unique<nn::Parameters>(model.config, options);
   for (const GgufSlot& slot : slots) {
     const nn::Tensor* t = model.parameters->find(slot.parameter);

@@ -37,6 +37,9 @@ int64_t gguf_row(int64_t row, int64_t head_dim) noexcept;
 // loses nothing: bf16 where the file's matrices are bf16, else f32.
 nn::ModelConfig read_gguf_config(const GgufFile& file, ModelFiles* files = nullptr);
 
+// Throws Error: missing or superfluous tensors, wrong shapes.
+void check_gguf_tensors(const GgufFile& file, const nn::ModelConfig& config);
+
 // Weights unpacked to f32 (and the compute copy). Throws Error: missing or superfluous tensors, wrong shapes.
 LoadedModel load_gguf(const GgufFile& file, const nn::ParametersOptions& options);
 

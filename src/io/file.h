@@ -62,6 +62,10 @@ class MappedFile {
   size_t size_ = 0;
 };
 
+// The mapped pages that lie whole in `bytes` no longer count as memory of this process; read again, they come
+// back from the file.
+void release_pages(std::span<const std::byte> bytes) noexcept;
+
 // Files that match a shell pattern (`*`, `?`, `[…]`, and `**/` for any depth), sorted. A plain path matches
 // itself.
 std::vector<std::filesystem::path> glob(std::string_view pattern);

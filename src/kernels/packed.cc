@@ -295,6 +295,48 @@ void unpack_row(float* out, const PackedWeights& packed, int64_t row) noexcept {
   }
 }
 
+namespace {
+
+// Of words of `Word`, none has all bits of `exponent` set.
+template <class Word>
+bool none_has(const uint8_t* from, int64_t count, Word exponent) {
+  bool found = false;
+  for (int64_t i = 0; i < count; ++i) {
+    Word word;
+    std::memcpy(&word, from + i * static_cast<int64_t>(sizeof word), sizeof word);
+    found |= (word & exponent) == exponent;
+  }
+  return !found;
+}
+
+bool group_is_finite(const uint8_t* group, WeightType type, int64_t cols) {
+  constexpr uint16_t kF16 = 0x7c00, kBf16 = 0x7f80;
+  const int64_t values = cols * kPackedRows;
+  if (type == WeightType::f32) return none_has<uint32_t>(group, values, 0x7f800000u);
+  if (type == WeightType::bf16) return none_has<uint16_t>(group, values, kBf16);
+  if (type == WeightType::f16) return none_has<uint16_t>(group, values, kF16);
+  const PackedFormat format = packed_format(type);
+  for (int64_t b = 0; b < scale_count(format, cols); ++b)
+    if (!none_has<uint16_t>(group + scales_at(format, cols) + b * format.scale_bytes,
+                            format.has_min ? 32 : 16, kF16))
+      return false;
+  return true;
+}
+
+}  // namespace
+
+bool is_finite(const PackedWeights& packed) noexcept {
+  const int64_t size = packed_group_bytes(packed.type, packed.cols);
+  std::atomic<bool> finite = true;
+  parallel_rows(packed.groups(), size, [&](int64_t begin, int64_t end) {
+    for (int64_t g = begin; g < end; ++g)
+      if (!group_is_finite(reinterpret_cast<const uint8_t*>(packed.data + g * size), packed.type,
+                           packed.cols))
+        finite = false;
+  });
+  return finite;
+}
+
 void round_input(const PackedInput& inp) noexcept {
   CHECK(inp.K % kSmallBlock == 0);
   parallel_rows(inp.N, inp.K * 8,

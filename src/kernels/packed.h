@@ -56,6 +56,9 @@ void pack(const PackedWeights& packed, const PackedMatrix& source,
 // out (cols) = a row's values, as dequantize() gives them.
 void unpack_row(float* out, const PackedWeights& packed, int64_t row) noexcept;
 
+// Are all scales, or all values of float types, finite?
+bool is_finite(const PackedWeights& packed) noexcept;
+
 // Inputs of a product, (N, K) f32, and where weights are quantised (K a multiple of 32) also rounded.
 struct PackedInput {
   int64_t N = 0, K = 0;
