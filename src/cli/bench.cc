@@ -11,6 +11,7 @@ void add_bench(CLI::App& app) {
   add_bench_tokenizer(*bench);
   add_bench_data(*bench);
   add_bench_train(*bench);
+  add_bench_decode(*bench);
 }
 
 }  // namespace tumbler::cli

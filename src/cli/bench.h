@@ -7,6 +7,7 @@ namespace tumbler::cli {
 
 void add_bench_peak(CLI::App& bench);
 void add_bench_tokenizer(CLI::App& bench);
+void add_bench_decode(CLI::App& bench);
 void add_bench_train(CLI::App& bench);
 
 }  // namespace tumbler::cli

@@ -152,7 +152,7 @@ class Stream {
 
 class Session {
  public:
-  explicit Session(const Flags& flags) : flags_(flags), open_(open_model(flags.model)) {}
+  explicit Session(const Flags& flags) : flags_(flags), open_(open_for_inference(flags.model)) {}
 
   void run() {
     const std::string text =
@@ -162,7 +162,7 @@ class Session {
     counts_.resize(streams_.size());
     const auto begin = std::chrono::steady_clock::now();
     engine::Decoder decoder(
-        *open_.model.parameters,
+        open_.model,
         {.sequences = flags_.num_samples, .capacity = capacity(prompts[0]), .chunk = 512});
     if (live() && !flags_.no_echo) put(text);
     const auto out = engine::generate(
@@ -182,8 +182,8 @@ class Session {
 
   std::vector<int32_t> encode(const std::string& text) const {
     std::vector<int32_t> ids;
-    if (!flags_.no_bos && open_.model.files.bos_token_id >= 0)
-      ids.push_back(static_cast<int32_t>(open_.model.files.bos_token_id));
+    if (!flags_.no_bos && open_.files.bos_token_id >= 0)
+      ids.push_back(static_cast<int32_t>(open_.files.bos_token_id));
     for (const int32_t id : open_.tokenizer.encode(text, flags_.special)) ids.push_back(id);
     if (ids.empty())
       throw Error("generate",
@@ -193,7 +193,7 @@ class Session {
   // No more of the context window than this run can fill.
   int64_t capacity(const std::vector<int32_t>& prompt) const {
     const auto wanted = static_cast<int64_t>(prompt.size()) + std::min<int64_t>(flags_.max_tokens, 1 << 20);
-    return std::min(wanted, open_.model.config.max_positions);
+    return std::min(wanted, open_.model.config().max_positions);
   }
   engine::GenerateOptions options() const {
     engine::GenerateOptions options{.sampling = flags_.sampling,
@@ -201,7 +201,7 @@ class Session {
                                     .max_tokens = flags_.max_tokens,
                                     .stop_tokens = {},
                                     .top_log_probs = flags_.top_logprobs};
-    for (const int64_t id : open_.model.files.eos_token_ids)
+    for (const int64_t id : open_.files.eos_token_ids)
       options.stop_tokens.push_back(static_cast<int32_t>(id));
     return options;
   }
@@ -243,7 +243,7 @@ class Session {
   }
 
   const Flags& flags_;
-  const OpenModel open_;
+  const InferenceModel open_;
   std::vector<Stream> streams_;
   std::vector<size_t> counts_;
 };
