@@ -60,7 +60,7 @@ class GgufModel : public testing::TestWithParam<std::string> {
   }
   fs::path path_;
 };
-INSTANTIATE_TEST_SUITE_P(Families, GgufModel, testing::ValuesIn(nn::tiny_names()),
+INSTANTIATE_TEST_SUITE_P(Families, GgufModel, testing::ValuesIn(nn::written_names()),
                          [](const auto& test) { return test.param; });
 
 TEST_P(GgufModel, SurvivesAFile) {

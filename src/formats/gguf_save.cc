@@ -115,6 +115,7 @@ void set_config(GgufWriter& w, const nn::ModelConfig& c, const GgufOptions& opti
 
 // What llama.cpp would run wrongly without a word.
 void check_runnable(const nn::ModelConfig& c) {
+  if (c.family == "gemma3") throw Error("gguf", "family: got gemma3, which cannot be written yet");
   if (c.mlp == "gelu_glu")
     throw Error("gguf", "mlp: got gelu_glu, expected silu_glu: GGUF's {} architecture has no other",
                 c.family);

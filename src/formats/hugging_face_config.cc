@@ -218,6 +218,8 @@ void read_files(ModelFiles& files, const Reader& r) {
 
 std::string config_to_json(const nn::ModelConfig& config, const ModelFiles& files) {
   nn::check(config, "config.json");
+  if (config.family == "gemma3")
+    throw Error("config.json", "family: got gemma3, which cannot be written yet");
   ordered_json j;
   const char* architecture = config.family == "gpt2"    ? "GPT2LMHeadModel"
                              : config.family == "llama" ? "LlamaForCausalLM"

@@ -21,7 +21,7 @@ class HuggingFace : public testing::TestWithParam<std::string> {
   void TearDown() override { fs::remove_all(directory_); }
   fs::path directory_ = fs::temp_directory_path() / fmt::format("tumbler_model_{}", ::getpid());
 };
-INSTANTIATE_TEST_SUITE_P(Families, HuggingFace, testing::ValuesIn(nn::tiny_names()),
+INSTANTIATE_TEST_SUITE_P(Families, HuggingFace, testing::ValuesIn(nn::written_names()),
                          [](const auto& family) { return family.param; });
 
 TEST_P(HuggingFace, LoadsWhatItSaved) {

@@ -36,16 +36,18 @@ constexpr int64_t spread_stride(int64_t cols) {
 
 template <class T>
 struct LayerActivations {
-  std::span<T> attn_residual;  // (N, C) residual stream that enters the layer
-  std::span<float> attn_mean;  // (N) LayerNorm only
-  std::span<float> attn_rstd;  // (N)
-  std::span<T> qkv;            // (N, (H + 2*KV)*D)
-  std::span<T> attn;           // (N, H*D)
-  std::span<float> lse;        // (B, H, T)
-  std::span<T> mlp_residual;   // (N, C) residual stream that enters the MLP
-  std::span<float> mlp_mean;   // (N) LayerNorm only
-  std::span<float> mlp_rstd;   // (N)
-  std::span<T> up;             // (N, 2*F) gated, else (N, F)
+  std::span<T> attn_residual;                      // (N, C) residual stream that enters the layer
+  std::span<float> attn_mean;                      // (N) LayerNorm only
+  std::span<float> attn_rstd;                      // (N)
+  std::span<T> qkv;                                // (N, (H + 2*KV)*D)
+  std::span<T> attn;                               // (N, H*D)
+  std::span<float> lse;                            // (B, H, T)
+  std::span<T> attn_block, mlp_block;              // (N, C) what attention and MLP put out: with post norms
+  std::span<float> attn_post_rstd, mlp_post_rstd;  // (N)
+  std::span<T> mlp_residual;                       // (N, C) residual stream that enters the MLP
+  std::span<float> mlp_mean;                       // (N) LayerNorm only
+  std::span<float> mlp_rstd;                       // (N)
+  std::span<T> up;                                 // (N, 2*F) gated, else (N, F)
 };
 
 template <class T>
@@ -79,6 +81,11 @@ void lay_out_layer(LayerActivations<T>& a, ArenaLayout& layout, const Activation
   a.qkv = layout.take<T>(N * c.qkv_rows());
   a.attn = layout.take<T>(N * c.n_head * c.head_dim);
   a.lse = layout.take<float>(N * c.n_head);
+  const int64_t post = c.post_norms ? N : 0;
+  a.attn_block = layout.take<T>(post * c.n_embd);
+  a.mlp_block = layout.take<T>(post * c.n_embd);
+  a.attn_post_rstd = layout.take<float>(post);
+  a.mlp_post_rstd = layout.take<float>(post);
   a.mlp_residual = layout.take<T>(N * c.n_embd);
   a.mlp_mean = layout.take<float>(mean);
   a.mlp_rstd = layout.take<float>(N);

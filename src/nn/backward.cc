@@ -48,12 +48,30 @@ void Pass<T>::norm_backward(std::span<T> residual, std::span<const float> weight
   }
 }
 
+// forward was: residual += norm(block), or residual += block without post norms. Returns the gradient of
+// block, in a_.delta or in place.
+template <class T>
+std::span<T> Pass<T>::post_norm_backward(std::span<T> block, std::span<const float> weight,
+                                         std::span<float> rstd, std::span<float> d_weight) {
+  if (!config_.post_norms) return a_.d_residual;
+  Profiler::Scope scope(profiler, "norm backward");
+  std::fill_n(a_.delta.begin(), run_.N * C_, T{});
+  kernels::rms_norm_backward<T>(a_.delta.data(), d_weight.data(), a_.d_residual.data(), block.data(),
+                                weight.data(), rstd.data(), norm_scratch_.data(), run_.N, C_);
+  return a_.delta;
+}
+
 // forward was: up = norm(mlp_residual) * w_up^T;  act = f(up);  residual = mlp_residual + act * w_down^T
 template <class T>
-void Pass<T>::mlp_backward(const LayerWeights<T>& w, const LayerActivations<T>& a, const LayerGradients& g) {
+void Pass<T>::mlp_backward(int64_t layer) {
+  const LayerWeights<T>& w = weights(layer);
+  const LayerActivations<T>& a = activations(layer);
+  const LayerGradients& g = parameters_.layer_gradients()[static_cast<size_t>(layer)];
   const int64_t up_rows = config_.gated() ? 2 * F_ : F_;
   activation_forward(a);
-  matmul_backward("mlp down backward", a_.act, a_.d_residual, a_.act, w.down, g.down, g.down_bias, C_, F_);
+  const std::span<T> d_block =
+      post_norm_backward(a.mlp_block, w.mlp_post_norm, a.mlp_post_rstd, g.mlp_post_norm);
+  matmul_backward("mlp down backward", a_.act, d_block, a_.act, w.down, g.down, g.down_bias, C_, F_);
   {
     // d_up takes the place of up, which nothing reads again.
     Profiler::Scope scope(profiler, "activation backward");
@@ -71,29 +89,32 @@ void Pass<T>::mlp_backward(const LayerWeights<T>& w, const LayerActivations<T>& 
 }
 
 template <class T>
-void Pass<T>::attention_backward(const LayerActivations<T>& a) {
-  Profiler::Scope scope(profiler, "attention backward", 2 * attention_flops());
+void Pass<T>::attention_backward(int64_t layer) {
+  Profiler::Scope scope(profiler, "attention backward", 2 * attention_flops(layer));
+  const LayerActivations<T>& a = activations(layer);
   const Heads h = heads(a.qkv, a_.q, a_.k), d = heads(a_.d_qkv, a_.d_q, a_.d_k);
   kernels::attention_backward<T>(d.q, d.k, d.v, {a_.d_attn.data(), HD_}, {a.attn.data(), HD_}, a.lse.data(),
                                  {h.q.data, h.q.token_stride}, {h.k.data, h.k.token_stride},
-                                 {h.v.data, h.v.token_stride}, run_.first_key, attention_shape(),
+                                 {h.v.data, h.v.token_stride}, first_key(layer), attention_shape(),
                                  attention_scratch_.view<std::byte>(0, 0).data());
 }
 
 // forward was: qkv = norm(attn_residual) * w_qkv^T;  q, k = rope(norm(…));  attn = attention(q, k, v);
 // mlp_residual = attn_residual + attn * w_out^T
 template <class T>
-void Pass<T>::attention_block_backward(const LayerWeights<T>& w, const LayerActivations<T>& a,
-                                       const LayerGradients& g) {
-  matmul_backward("attention out backward", a_.d_attn, a_.d_residual, a.attn, w.out, g.out, g.out_bias, C_,
-                  HD_);
-  qk_forward(w, a);
-  attention_backward(a);
+void Pass<T>::attention_block_backward(int64_t layer) {
+  const LayerWeights<T>& w = weights(layer);
+  const LayerActivations<T>& a = activations(layer);
+  const LayerGradients& g = parameters_.layer_gradients()[static_cast<size_t>(layer)];
+  const std::span<T> d_block =
+      post_norm_backward(a.attn_block, w.attn_post_norm, a.attn_post_rstd, g.attn_post_norm);
+  matmul_backward("attention out backward", a_.d_attn, d_block, a.attn, w.out, g.out, g.out_bias, C_, HD_);
+  qk_forward(layer);
+  attention_backward(layer);
   if (separate_qk()) {
     Profiler::Scope scope(profiler, "qk norm, rope backward");
     kernels::qk_backward<T>(a_.d_qkv.data(), g.q_norm.data(), g.k_norm.data(), a_.d_q.data(), a_.d_k.data(),
-                            a.qkv.data(), w.q_norm.data(), w.k_norm.data(),
-                            cos_sin_.empty() ? nullptr : cos_sin_.data(), run_.positions,
+                            a.qkv.data(), w.q_norm.data(), w.k_norm.data(), cos_sin(layer), run_.positions,
                             norm_scratch_.data(), qk_shape());
   }
   norm_forward(a.attn_residual, nullptr, w.attn_norm, w.attn_norm_bias, a.attn_mean, a.attn_rstd);
@@ -109,16 +130,17 @@ void Pass<T>::backward() {
   const ModelGradients& g = parameters_.model_gradients();
   std::fill_n(a_.d_residual.begin(), run_.N * C_, T{});
   norm_backward(a_.residual, model.final_norm, a_.mean, a_.rstd, g.final_norm, g.final_norm_bias);
-  for (size_t l = a_.layers.size(); l-- > 0;) {
-    const LayerWeights<T>& w = parameters_.layers<T>()[l];
-    if (options_.recomputation == Recomputation::block && l + 1 < a_.layers.size())
-      layer_forward(w, a_.layers[l], false);
-    mlp_backward(w, a_.layers[l], parameters_.layer_gradients()[l]);
-    attention_block_backward(w, a_.layers[l], parameters_.layer_gradients()[l]);
+  for (int64_t l = config_.n_layer; l-- > 0;) {
+    if (options_.recomputation == Recomputation::block && l + 1 < config_.n_layer) {
+      layer_forward(l, false);
+      if (config_.post_norms) mlp_end_forward(l);
+    }
+    mlp_backward(l);
+    attention_block_backward(l);
   }
   Profiler::Scope scope(profiler, "embedding backward");
   kernels::embedding_backward<T>(g.embedding.data(), g.positions.data(), a_.d_residual.data(), run_.tokens,
-                                 run_.positions, 1.0f, run_.N, C_);
+                                 run_.positions, static_cast<float>(config_.embedding_scale), run_.N, C_);
 }
 
 template class Pass<float>;

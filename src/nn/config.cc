@@ -39,7 +39,16 @@ void check_family(const ModelConfig& c, std::string_view where) {
   require(c.layer_norm() == gpt2, gpt2 ? "norm layer" : "norm rms");
   require(c.rope() != gpt2, gpt2 ? "position learned" : "position rope");
   require(c.gated() != gpt2, gpt2 ? "mlp gelu" : "a gated mlp");
-  require(c.qk_norm == (c.family == "qwen3"), "qk_norm with qwen3 only");
+  const bool gemma = c.family == "gemma3";
+  require(c.qk_norm == (gemma || c.family == "qwen3"), "qk_norm with qwen3 and gemma3 only");
+  require(c.post_norms == gemma, "post_norms with gemma3 only");
+  require(gemma || (c.attention_scale == 0 && c.sliding_window == 0),
+          "attention_scale and sliding_window with gemma3 only");
+  require(!gemma || c.mlp == "gelu_glu", "mlp gelu_glu");
+  const double scale = gemma ? gemma_embedding_scale(c.n_embd) : 1;
+  if (c.embedding_scale != scale)
+    throw Error(where, "embedding_scale: got {}, expected {} (family {})", c.embedding_scale, scale,
+                c.family);
   if (gpt2) {
     require(c.qkv_bias && c.out_bias && c.mlp_bias, "all biases");
     require(c.n_kv_head == c.n_head && c.n_head * c.head_dim == c.n_embd,
@@ -55,7 +64,7 @@ void check_family(const ModelConfig& c, std::string_view where) {
 }  // namespace
 
 void check(const ModelConfig& c, std::string_view where) {
-  one_of(where, "family", c.family, {"gpt2", "llama", "qwen2", "qwen3"});
+  one_of(where, "family", c.family, {"gpt2", "llama", "qwen2", "qwen3", "gemma3"});
   one_of(where, "norm", c.norm, {"rms", "layer"});
   one_of(where, "mlp", c.mlp, {"gelu", "silu_glu", "gelu_glu"});
   one_of(where, "position", c.position, {"rope", "learned"});
@@ -75,8 +84,16 @@ void check(const ModelConfig& c, std::string_view where) {
   if (c.rope() && c.head_dim % 2 != 0)
     throw Error(where, "head_dim: got {}, expected an even number", c.head_dim);
   positive(where, "norm_eps", c.norm_eps);
+  if (c.attention_scale != 0) positive(where, "attention_scale", c.attention_scale);
+  in_range(where, "sliding_window", c.sliding_window, 0, int64_t{1} << 24);
+  in_range(where, "global_every", c.global_every, 0, 1 << 16);
+  if ((c.sliding_window > 0) != (c.global_every > 1))
+    throw Error(where,
+                "global_every: got {} with sliding_window {}, expected 2 or more with a window, else 0",
+                c.global_every, c.sliding_window);
   if (c.rope()) {
     positive(where, "rope_theta", c.rope_theta);
+    positive(where, "rope_theta_local", c.rope_theta_local);
     positive(where, "rope_factor", c.rope_factor);
     if (c.rope_scaling == "llama3") {
       positive(where, "rope_low_freq_factor", c.rope_low_freq_factor);
@@ -88,6 +105,22 @@ void check(const ModelConfig& c, std::string_view where) {
     }
   }
   check_family(c, where);
+}
+
+double ModelConfig::score_scale() const noexcept {
+  return static_cast<float>(attention_scale != 0 ? attention_scale
+                                                 : 1 / std::sqrt(static_cast<double>(head_dim)));
+}
+
+double gemma_embedding_scale(int64_t n_embd) {
+  return static_cast<double>(
+      kernels::to_float(kernels::to_bf16(static_cast<float>(std::sqrt(static_cast<double>(n_embd))))));
+}
+
+double mean_keys(const ModelConfig& c, int64_t layer, int64_t T) {
+  const auto t = static_cast<double>(T), window = static_cast<double>(c.sliding_window);
+  if (!c.is_local(layer) || T <= c.sliding_window) return (t + 1) / 2;
+  return window - window * (window - 1) / (2 * t);
 }
 
 ModelConfig family_defaults(std::string_view family) {
@@ -107,8 +140,11 @@ ModelConfig family_defaults(std::string_view family) {
     c.qkv_bias = true;
   } else if (family == "qwen3") {
     c.qk_norm = true;
+  } else if (family == "gemma3") {
+    c.mlp = "gelu_glu";
+    c.qk_norm = c.post_norms = true;
   } else {
-    throw Error("nn.config", "family: got '{}', expected one of gpt2, llama, qwen2, qwen3", family);
+    throw Error("nn.config", "family: got '{}', expected one of gpt2, llama, qwen2, qwen3, gemma3", family);
   }
   return c;
 }
@@ -156,7 +192,7 @@ ParameterCount count_parameters(const ModelConfig& c) {
   n.matrices = c.n_layer * (c.qkv_rows() * C + C * HD + up_rows * C + C * F);
   n.embeddings = c.vocab_size * C + (c.rope() ? 0 : c.max_positions * C);
   n.head = c.tied ? 0 : c.vocab_size * C;
-  int64_t vectors = 2 * norm;
+  int64_t vectors = 2 * norm + (c.post_norms ? 2 * C : 0);
   if (c.qk_norm) vectors += 2 * c.head_dim;
   if (c.qkv_bias) vectors += c.qkv_rows();
   if (c.out_bias) vectors += C;
@@ -168,8 +204,9 @@ ParameterCount count_parameters(const ModelConfig& c) {
 double flops_per_token(const ModelConfig& c, int64_t T) {
   const double products =
       static_cast<double>(count_parameters(c).matrices) + static_cast<double>(c.vocab_size * c.n_embd);
-  const double attention = static_cast<double>(c.n_layer) * static_cast<double>(c.n_head * c.head_dim);
-  return 6 * products + 6 * attention * static_cast<double>(T + 1);
+  double keys = 0;
+  for (int64_t l = 0; l < c.n_layer; ++l) keys += mean_keys(c, l, T);
+  return 6 * products + 12 * keys * static_cast<double>(c.n_head * c.head_dim);
 }
 
 MemoryEstimate estimate_training_memory(const ModelConfig& config, int64_t B, int64_t T, kernels::DType dtype,

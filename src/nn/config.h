@@ -21,14 +21,14 @@ enum class Recomputation { none, block };
 // config.json.
 struct ModelConfig {
   std::string family =
-      "qwen3";                // gpt2 | llama | qwen2 | qwen3: the Hugging Face `model_type` it is written as
-  int64_t vocab_size = 0;     // V
-  int64_t n_embd = 0;         // C
-  int64_t n_layer = 0;        // L
-  int64_t n_head = 0;         // H
-  int64_t n_kv_head = 0;      // KV, divides H
-  int64_t head_dim = 0;       // D, even; H*D need not be C
-  int64_t n_ff = 0;           // F
+      "qwen3";             // gpt2 | llama | qwen2 | qwen3 | gemma3: Hugging Face's `model_type` (gemma3_text)
+  int64_t vocab_size = 0;  // V
+  int64_t n_embd = 0;      // C
+  int64_t n_layer = 0;     // L
+  int64_t n_head = 0;      // H
+  int64_t n_kv_head = 0;   // KV, divides H
+  int64_t head_dim = 0;    // D, even; H*D need not be C
+  int64_t n_ff = 0;        // F
   int64_t max_positions = 0;  // longest T
   std::string norm = "rms";   // rms | layer
   double norm_eps = 1e-6;
@@ -40,15 +40,21 @@ struct ModelConfig {
   double rope_low_freq_factor = 1;
   double rope_high_freq_factor = 4;
   int64_t rope_original_positions = 8192;
-  bool qk_norm = false;   // RMSNorm over each head of q and k before rope (Qwen3)
-  bool qkv_bias = false;  // Qwen2, GPT-2
-  bool out_bias = false;  // attention output: GPT-2
-  bool mlp_bias = false;  // GPT-2
-  bool tied = true;       // the head is the token embedding
+  double rope_theta_local = 1e4;  // of local layers, whose frequencies are never scaled
+  double attention_scale = 0;     // of scores; 0: 1/sqrt(head_dim)
+  int64_t sliding_window = 0;     // keys that a local layer sees, itself included; 0: all layers are global
+  int64_t global_every = 0;       // layers global_every-1, 2*global_every-1, ... are global, the others local
+  double embedding_scale = 1;     // token embeddings are multiplied by it (Gemma: gemma_embedding_scale)
+  bool post_norms = false;        // RMSNorm of what attention and MLP put out, before it is added (Gemma)
+  bool qk_norm = false;           // RMSNorm over each head of q and k before rope (Qwen3, Gemma 3)
+  bool qkv_bias = false;          // Qwen2, GPT-2
+  bool out_bias = false;          // attention output: GPT-2
+  bool mlp_bias = false;          // GPT-2
+  bool tied = true;               // the head is the token embedding
 
   template <class V>
   void visit_fields(V& v) {
-    v("family", family, "gpt2|llama|qwen2|qwen3", "Hugging Face model_type");
+    v("family", family, "gpt2|llama|qwen2|qwen3|gemma3", "Hugging Face model_type");
     v("vocab_size", vocab_size, "tokens", "rows of the token embedding");
     v("n_embd", n_embd, "", "width of the residual stream");
     v("n_layer", n_layer, "", "transformer layers");
@@ -68,6 +74,12 @@ struct ModelConfig {
     v("rope_low_freq_factor", rope_low_freq_factor, "", "llama3 scaling");
     v("rope_high_freq_factor", rope_high_freq_factor, "", "llama3 scaling");
     v("rope_original_positions", rope_original_positions, "tokens", "llama3 scaling");
+    v("rope_theta_local", rope_theta_local, "", "base of the rotary frequencies of local layers");
+    v("attention_scale", attention_scale, "", "of attention scores; 0: 1/sqrt(head_dim)");
+    v("sliding_window", sliding_window, "tokens", "keys that a local layer sees; 0: all layers are global");
+    v("global_every", global_every, "layers", "every so many layers one is global, the others local");
+    v("embedding_scale", embedding_scale, "", "factor of token embeddings");
+    v("post_norms", post_norms, "", "RMSNorm of what attention and MLP put out");
     v("qk_norm", qk_norm, "", "RMSNorm on each query and key head");
     v("qkv_bias", qkv_bias, "", "bias on queries, keys and values");
     v("out_bias", out_bias, "", "bias on the attention output");
@@ -79,6 +91,10 @@ struct ModelConfig {
   bool gated() const noexcept { return mlp != "gelu"; }
   bool layer_norm() const noexcept { return norm == "layer"; }
   bool rope() const noexcept { return position == "rope"; }
+  bool is_local(int64_t layer) const noexcept {
+    return sliding_window > 0 && (layer + 1) % global_every != 0;
+  }
+  double score_scale() const noexcept;  // attention_scale or 1/sqrt(head_dim), rounded to f32
   bool operator==(const ModelConfig&) const = default;
 };
 
@@ -93,6 +109,10 @@ ModelConfig qwen3_from_depth(int64_t depth, int64_t vocab_size, int64_t max_posi
 // GPT-2 (Radford et al. 2019): gpt2_config(12, 768, 12) is the 124M shape.
 ModelConfig gpt2_config(int64_t n_layer, int64_t n_embd, int64_t n_head, int64_t vocab_size = 50257,
                         int64_t max_positions = 1024);
+// Gemma's factor of the embeddings: sqrt(n_embd), rounded to bf16 as its embedder does.
+double gemma_embedding_scale(int64_t n_embd);
+// Keys that a query sees on average in a layer, with one document of T tokens a row.
+double mean_keys(const ModelConfig& config, int64_t layer, int64_t T);
 // The family's switches (norm, biases, …) without any size: what a reader of config.json or a recipe starts
 // from.
 ModelConfig family_defaults(std::string_view family);

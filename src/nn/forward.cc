@@ -1,5 +1,5 @@
 // The forward pass. Vaswani et al. 2017 (arXiv:1706.03762) with the norm before each block (Radford et al.
-// 2019), and what Llama and Qwen changed since: see ModelConfig.
+// 2019), and what Llama, Qwen and Gemma changed since: see ModelConfig.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -70,7 +70,9 @@ void Pass<T>::begin(const Batch& batch) {
           .N = N,
           .tokens = batch.tokens.data(),
           .first_key = batch.first_key.empty() ? nullptr : batch.first_key.data(),
+          .local_first_key = nullptr,
           .positions = batch.positions.empty() ? default_positions_.data() : batch.positions.data()};
+  if (config_.sliding_window > 0) set_local_first_key();
   const int64_t scratch = kernels::attention_scratch(attention_shape());
   if (scratch > attention_scratch_.size_bytes()) attention_scratch_ = Arena(scratch);
 }
@@ -84,6 +86,20 @@ void Pass<T>::grow_rope_table(int64_t positions) {
   const int64_t grown = std::max(positions, 2 * rows);
   cos_sin_.resize(static_cast<size_t>(grown * config_.head_dim));
   rope_table(config_, cos_sin_, grown);
+  if (config_.sliding_window == 0) return;
+  local_cos_sin_.resize(cos_sin_.size());
+  rope_table(config_, local_cos_sin_, grown, /*local=*/true);
+}
+
+template <class T>
+void Pass<T>::set_local_first_key() {
+  local_first_key_.resize(static_cast<size_t>(run_.N));
+  for (int64_t n = 0; n < run_.N; ++n) {
+    const int64_t oldest = std::max<int64_t>(0, n % run_.T_ - config_.sliding_window + 1);
+    local_first_key_[static_cast<size_t>(n)] =
+        std::max(static_cast<int32_t>(oldest), run_.first_key != nullptr ? run_.first_key[n] : 0);
+  }
+  run_.local_first_key = local_first_key_.data();
 }
 
 template <class T>
@@ -93,7 +109,7 @@ kernels::AttentionShape Pass<T>::attention_shape() const noexcept {
           .H = config_.n_head,
           .KV = config_.n_kv_head,
           .D = config_.head_dim,
-          .scale = 1.0f / std::sqrt(static_cast<float>(config_.head_dim))};
+          .scale = static_cast<float>(config_.score_scale())};
 }
 
 template <class T>
@@ -107,8 +123,8 @@ kernels::QkShape Pass<T>::qk_shape() const noexcept {
 
 // q k^T and p v: 4*H*D flop for each key a query may see (with one document a row).
 template <class T>
-double Pass<T>::attention_flops() const noexcept {
-  return 2.0 * static_cast<double>(run_.N) * static_cast<double>(run_.T_ + 1) * static_cast<double>(HD_);
+double Pass<T>::attention_flops(int64_t layer) const noexcept {
+  return 4.0 * static_cast<double>(run_.N) * mean_keys(config_, layer, run_.T_) * static_cast<double>(HD_);
 }
 
 template <class T>
@@ -152,20 +168,30 @@ void Pass<T>::norm_forward(std::span<T> residual, const T* delta, std::span<cons
   }
 }
 
+// a_.delta = norm of what a block put out.
 template <class T>
-void Pass<T>::qk_forward(const LayerWeights<T>& w, const LayerActivations<T>& a) {
-  if (!separate_qk()) return;
-  Profiler::Scope scope(profiler, "qk norm, rope");
-  kernels::qk_forward<T>(a_.q.data(), a_.k.data(), a.qkv.data(), w.q_norm.data(), w.k_norm.data(),
-                         cos_sin_.empty() ? nullptr : cos_sin_.data(), run_.positions, qk_shape());
+void Pass<T>::post_norm_forward(std::span<T> block, std::span<const float> weight, std::span<float> rstd) {
+  Profiler::Scope scope(profiler, "norm");
+  kernels::rms_norm_forward<T>(a_.delta.data(), rstd.data(), block.data(), nullptr, weight.data(), run_.N, C_,
+                               static_cast<float>(config_.norm_eps));
 }
 
 template <class T>
-void Pass<T>::attention_forward(const LayerActivations<T>& a) {
-  Profiler::Scope scope(profiler, "attention", attention_flops());
+void Pass<T>::qk_forward(int64_t layer) {
+  if (!separate_qk()) return;
+  const LayerWeights<T>& w = weights(layer);
+  Profiler::Scope scope(profiler, "qk norm, rope");
+  kernels::qk_forward<T>(a_.q.data(), a_.k.data(), activations(layer).qkv.data(), w.q_norm.data(),
+                         w.k_norm.data(), cos_sin(layer), run_.positions, qk_shape());
+}
+
+template <class T>
+void Pass<T>::attention_forward(int64_t layer) {
+  Profiler::Scope scope(profiler, "attention", attention_flops(layer));
+  const LayerActivations<T>& a = activations(layer);
   const Heads h = heads(a.qkv, a_.q, a_.k);
   kernels::attention_forward<T>({a.attn.data(), HD_}, a.lse.data(), {h.q.data, h.q.token_stride},
-                                {h.k.data, h.k.token_stride}, {h.v.data, h.v.token_stride}, run_.first_key,
+                                {h.k.data, h.k.token_stride}, {h.v.data, h.v.token_stride}, first_key(layer),
                                 attention_shape(), attention_scratch_.view<std::byte>(0, 0).data());
 }
 
@@ -180,36 +206,48 @@ void Pass<T>::activation_forward(const LayerActivations<T>& a) {
   }
 }
 
-// In: a.attn_residual, short of a_.delta where add_delta. Out: everything in `a`; all but the end of the MLP,
-// which no backward pass needs.
+// In: a.attn_residual, short of a_.delta where add_delta. Out: everything in `a` up to the products up of the
+// MLP; no backward pass needs its end, but for a post norm.
 template <class T>
-void Pass<T>::layer_forward(const LayerWeights<T>& w, const LayerActivations<T>& a, bool add_delta) {
+void Pass<T>::layer_forward(int64_t layer, bool add_delta) {
+  const LayerWeights<T>& w = weights(layer);
+  const LayerActivations<T>& a = activations(layer);
   norm_forward(a.attn_residual, add_delta ? a_.delta.data() : nullptr, w.attn_norm, w.attn_norm_bias,
                a.attn_mean, a.attn_rstd);
   matmul("qkv", a.qkv, a_.norm, w.qkv, w.qkv_bias, config_.qkv_rows(), C_);
-  qk_forward(w, a);
-  attention_forward(a);
-  matmul("attention out", a_.delta, a.attn, w.out, w.out_bias, C_, HD_);
+  qk_forward(layer);
+  attention_forward(layer);
+  matmul("attention out", config_.post_norms ? a.attn_block : a_.delta, a.attn, w.out, w.out_bias, C_, HD_);
+  if (config_.post_norms) post_norm_forward(a.attn_block, w.attn_post_norm, a.attn_post_rstd);
   copy(a.mlp_residual, a.attn_residual, run_.N * C_);
   norm_forward(a.mlp_residual, a_.delta.data(), w.mlp_norm, w.mlp_norm_bias, a.mlp_mean, a.mlp_rstd);
   matmul("mlp up", a.up, a_.norm, w.up, w.up_bias, config_.gated() ? 2 * F_ : F_, C_);
+}
+
+// a_.delta = what the MLP adds.
+template <class T>
+void Pass<T>::mlp_end_forward(int64_t layer) {
+  const LayerWeights<T>& w = weights(layer);
+  const LayerActivations<T>& a = activations(layer);
+  activation_forward(a);
+  matmul("mlp down", config_.post_norms ? a.mlp_block : a_.delta, a_.act, w.down, w.down_bias, C_, F_);
+  if (config_.post_norms) post_norm_forward(a.mlp_block, w.mlp_post_norm, a.mlp_post_rstd);
 }
 
 template <class T>
 void Pass<T>::forward(const Batch& batch) {
   begin(batch);
   const ModelWeights<T>& model = parameters_.model<T>();
-  const std::vector<LayerWeights<T>>& weights = parameters_.layers<T>();
   {
     Profiler::Scope scope(profiler, "embedding");
     kernels::embedding_forward<T>(a_.layers[0].attn_residual.data(), run_.tokens, run_.positions,
-                                  model.embedding.data(), model.positions.data(), 1.0f, run_.N, C_);
+                                  model.embedding.data(), model.positions.data(),
+                                  static_cast<float>(config_.embedding_scale), run_.N, C_);
   }
-  for (size_t l = 0; l < weights.size(); ++l) {
-    if (l > 0) copy(a_.layers[l].attn_residual, a_.layers[l - 1].mlp_residual, run_.N * C_);
-    layer_forward(weights[l], a_.layers[l], l > 0);
-    activation_forward(a_.layers[l]);
-    matmul("mlp down", a_.delta, a_.act, weights[l].down, weights[l].down_bias, C_, F_);
+  for (int64_t l = 0; l < config_.n_layer; ++l) {
+    if (l > 0) copy(activations(l).attn_residual, activations(l - 1).mlp_residual, run_.N * C_);
+    layer_forward(l, l > 0);
+    mlp_end_forward(l);
   }
   copy(a_.residual, a_.layers.back().mlp_residual, run_.N * C_);
   norm_forward(a_.residual, a_.delta.data(), model.final_norm, model.final_norm_bias, a_.mean, a_.rstd);

@@ -49,8 +49,9 @@ double deviation_of(const Tensor& tensor, const ModelConfig& config) {
     return tensor.residual_projection ? kGpt2 / std::sqrt(2.0 * static_cast<double>(config.n_layer)) : kGpt2;
   if (tensor.kind != TensorKind::matrix) return kGpt2;
   // Layers start as nothing beside the embeddings, which their outputs of size 1 would drown
-  // (docs/decisions.md).
-  return tensor.residual_projection ? 0 : 1 / std::sqrt(static_cast<double>(tensor.cols));
+  // (docs/decisions.md). A norm after them makes any size 1, and has no useful gradient at nothing.
+  return tensor.residual_projection && !config.post_norms ? 0
+                                                          : 1 / std::sqrt(static_cast<double>(tensor.cols));
 }
 
 }  // namespace
@@ -119,11 +120,15 @@ void Parameters::lay_out() {
     }
     add(own + "out", matrix, C, HD, whole(hf + "self_attn.o_proj.weight", C), true);
     if (c.out_bias) add(own + "out_bias", bias, C, 1, whole(hf + "self_attn.o_proj.bias", C));
-    norm_pair("mlp_norm", "post_attention_layernorm");
+    if (c.post_norms)
+      add(own + "attn_post_norm", norm, C, 1, whole(hf + "post_attention_layernorm.weight", C));
+    norm_pair("mlp_norm", c.post_norms ? "pre_feedforward_layernorm" : "post_attention_layernorm");
     add(own + "up", matrix, up_rows, C, up_slices(".weight"));
     if (c.mlp_bias) add(own + "up_bias", bias, up_rows, 1, up_slices(".bias"));
     add(own + "down", matrix, C, F, whole(hf + "mlp.down_proj.weight", C), true);
     if (c.mlp_bias) add(own + "down_bias", bias, C, 1, whole(hf + "mlp.down_proj.bias", C));
+    if (c.post_norms)
+      add(own + "mlp_post_norm", norm, C, 1, whole(hf + "post_feedforward_layernorm.weight", C));
   }
   add("final_norm", norm, C, 1, whole("model.norm.weight", C));
   if (c.layer_norm()) add("final_norm_bias", bias, C, 1, whole("model.norm.bias", C));
@@ -209,12 +214,14 @@ void Parameters::bind(std::vector<LayerWeights<T>>& layers, ModelWeights<T>& mod
                       .k_norm = f("k_norm"),
                       .out = w("out"),
                       .out_bias = f("out_bias"),
+                      .attn_post_norm = f("attn_post_norm"),
                       .mlp_norm = f("mlp_norm"),
                       .mlp_norm_bias = f("mlp_norm_bias"),
                       .up = w("up"),
                       .up_bias = f("up_bias"),
                       .down = w("down"),
-                      .down_bias = f("down_bias")});
+                      .down_bias = f("down_bias"),
+                      .mlp_post_norm = f("mlp_post_norm")});
   }
   model = {.embedding = weight_view<T>(*this, "embedding"),
            .positions = weight_view<T>(*this, "positions"),
@@ -238,12 +245,14 @@ void Parameters::bind_gradients() {
                                 .k_norm = g("k_norm"),
                                 .out = g("out"),
                                 .out_bias = g("out_bias"),
+                                .attn_post_norm = g("attn_post_norm"),
                                 .mlp_norm = g("mlp_norm"),
                                 .mlp_norm_bias = g("mlp_norm_bias"),
                                 .up = g("up"),
                                 .up_bias = g("up_bias"),
                                 .down = g("down"),
-                                .down_bias = g("down_bias")});
+                                .down_bias = g("down_bias"),
+                                .mlp_post_norm = g("mlp_post_norm")});
   }
   model_gradients_ = {.embedding = view("embedding"),
                       .positions = view("positions"),

@@ -50,11 +50,13 @@ struct LayerWeights {
   std::span<const float> q_norm, k_norm;             // (D)
   std::span<const T> out;                            // (C, H*D)
   std::span<const float> out_bias;                   // (C)
+  std::span<const float> attn_post_norm;             // (C) of what attention adds (Gemma)
   std::span<const float> mlp_norm, mlp_norm_bias;    // (C)
   std::span<const T> up;                             // gated: (2*F, C), rows of gate, then up; else (F, C)
   std::span<const float> up_bias;                    // (F)
   std::span<const T> down;                           // (C, F)
   std::span<const float> down_bias;                  // (C)
+  std::span<const float> mlp_post_norm;              // (C) of what the MLP adds (Gemma)
 };
 
 // The rest of the model.
@@ -69,7 +71,7 @@ struct ModelWeights {
 // Gradients of one layer, same shapes as LayerWeights, all f32.
 struct LayerGradients {
   std::span<float> attn_norm, attn_norm_bias, qkv, qkv_bias, q_norm, k_norm, out, out_bias;
-  std::span<float> mlp_norm, mlp_norm_bias, up, up_bias, down, down_bias;
+  std::span<float> attn_post_norm, mlp_norm, mlp_norm_bias, up, up_bias, down, down_bias, mlp_post_norm;
 };
 struct ModelGradients {
   std::span<float> embedding, positions, final_norm, final_norm_bias, head;
@@ -82,8 +84,10 @@ struct ParametersOptions {
 
 // Tensor names: "embedding", "positions", "layers.N.attn_norm", ".attn_norm_bias", ".qkv", ".qkv_bias",
 // ".q_norm", ".k_norm", ".out",
-// ".out_bias", ".mlp_norm", ".mlp_norm_bias", ".up" (gated: gate rows then up rows), ".up_bias", ".down",
-// ".down_bias", "final_norm", "final_norm_bias", "head". Gaps between tensors (alignment) stay zero.
+// ".out_bias", ".attn_post_norm", ".mlp_norm", ".mlp_norm_bias", ".up" (gated: gate rows then up rows),
+// ".up_bias", ".down", ".down_bias", ".mlp_post_norm", "final_norm", "final_norm_bias", "head". Gaps between
+// tensors (alignment) stay zero. Norm weights are the factors themselves: the 1 that Gemma's files leave off
+// is in them.
 class Parameters {
  public:
   // All zero. Throws Error on a config that check() refuses.

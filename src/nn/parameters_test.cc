@@ -65,6 +65,26 @@ TEST(Config, RefusesWhatCannotBe) {
   refused([](ModelConfig& c) { c.qk_norm = false; });
   refused([](ModelConfig& c) { c.family = "bert"; });
   refused([](ModelConfig& c) { c.rope_scaling = "yarn"; });
+  // Gemma's switches are Gemma's alone, and belong together.
+  refused([](ModelConfig& c) { c.post_norms = true; });
+  refused([](ModelConfig& c) { c.embedding_scale = 2; });
+  refused([](ModelConfig& c) { c.attention_scale = 2; });
+  refused([](ModelConfig& c) { c.sliding_window = 2, c.global_every = 2; });
+  check(tiny_config("gemma3"), "test");
+  const auto refused_gemma = [](auto change) {
+    ModelConfig c = tiny_config("gemma3");
+    change(c);
+    EXPECT_THROW(check(c, "test"), Error);
+  };
+  refused_gemma([](ModelConfig& c) { c.global_every = 0; });
+  refused_gemma([](ModelConfig& c) { c.global_every = 1; });
+  refused_gemma([](ModelConfig& c) { c.sliding_window = 0; });
+  refused_gemma([](ModelConfig& c) { c.sliding_window = -1; });
+  refused_gemma([](ModelConfig& c) { c.attention_scale = -1; });
+  refused_gemma([](ModelConfig& c) { c.embedding_scale = 1; });
+  refused_gemma([](ModelConfig& c) { c.post_norms = false; });
+  refused_gemma([](ModelConfig& c) { c.mlp = "silu_glu"; });
+  refused_gemma([](ModelConfig& c) { c.rope_theta_local = 0; });
 }
 
 TEST(Parameters, CountAndSlicesCoverEverything) {
@@ -114,7 +134,7 @@ TEST(Parameters, InitialisationHasTheStatedDeviations) {
       if (t.kind == TensorKind::bias) expected = 0;
       if (t.kind == TensorKind::matrix && name != "gpt2")
         expected = 1 / std::sqrt(static_cast<double>(t.cols));
-      if (t.residual_projection) expected *= name == "gpt2" ? 0.5 : 0;  // 1/sqrt(2L), L = 2
+      if (t.residual_projection && !c.post_norms) expected *= name == "gpt2" ? 0.5 : 0;  // 1/sqrt(2L), L = 2
       // The deviation of n draws is off by 1/sqrt(2n) of itself; five of those, and 1.5 % that the cut at 3
       // sigma takes.
       EXPECT_NEAR(deviation, expected,

@@ -54,11 +54,11 @@ class ReferenceModel {
     for (size_t t = 0; t < T; ++t) {
       const size_t n = static_cast<size_t>(b) * T + t;
       for (size_t i = 0; i < C; ++i) {
-        x[t][i] = w.at("embedding")[static_cast<size_t>(batch.tokens[n]) * C + i];
+        x[t][i] = c_.embedding_scale * w.at("embedding")[static_cast<size_t>(batch.tokens[n]) * C + i];
         if (!c_.rope()) x[t][i] += w.at("positions")[static_cast<size_t>(position(batch, n, t)) * C + i];
       }
     }
-    for (int64_t l = 0; l < c_.n_layer; ++l) layer("layers." + std::to_string(l) + ".", batch, b, x);
+    for (int64_t l = 0; l < c_.n_layer; ++l) layer(l, batch, b, x);
     for (Vector& row : x) row = norm(row, "final_norm");
     return x;
   }
@@ -96,7 +96,7 @@ class ReferenceModel {
     return out;
   }
   // One head: norm, then rotation.
-  void prepare(double* head, const Vector* weight, double at) const {
+  void prepare(double* head, const Vector* weight, double at, bool local) const {
     const int64_t D = c_.head_dim;
     if (weight != nullptr) {
       double square = 0;
@@ -106,8 +106,10 @@ class ReferenceModel {
     }
     if (!c_.rope()) return;
     for (int64_t d = 0; d < D / 2; ++d) {
+      const double exponent = -2.0 * static_cast<double>(d) / static_cast<double>(D);
       const double angle =
-          at * std::pow(c_.rope_theta, -2.0 * static_cast<double>(d) / static_cast<double>(D));
+          local ? at * std::pow(c_.rope_theta_local, exponent)
+                : at * std::pow(c_.rope_theta, exponent) / (c_.rope_scaling == "linear" ? c_.rope_factor : 1);
       const double x = head[d], y = head[d + D / 2];
       head[d] = x * std::cos(angle) - y * std::sin(angle);
       head[d + D / 2] = y * std::cos(angle) + x * std::sin(angle);
@@ -116,7 +118,9 @@ class ReferenceModel {
   static double gelu(double x) {
     return 0.5 * x * (1 + std::tanh(std::sqrt(2 / std::numbers::pi) * (x + 0.044715 * x * x * x)));
   }
-  void layer(const std::string& name, const Batch& batch, int64_t b, std::vector<Vector>& x) const {
+  void layer(int64_t number, const Batch& batch, int64_t b, std::vector<Vector>& x) const {
+    const std::string name = "layers." + std::to_string(number) + ".";
+    const bool local = c_.is_local(number);
     const int64_t H = c_.n_head, KV = c_.n_kv_head, D = c_.head_dim;
     std::vector<Vector> qkv;
     for (size_t t = 0; t < x.size(); ++t) {
@@ -124,17 +128,21 @@ class ReferenceModel {
                             c_.qkv_rows()));
       const double at = position(batch, static_cast<size_t>(b) * x.size() + t, t);
       for (int64_t h = 0; h < H; ++h)
-        prepare(&qkv[t][static_cast<size_t>(h * D)], optional(name + "q_norm"), at);
+        prepare(&qkv[t][static_cast<size_t>(h * D)], optional(name + "q_norm"), at, local);
       for (int64_t h = H; h < H + KV; ++h)
-        prepare(&qkv[t][static_cast<size_t>(h * D)], optional(name + "k_norm"), at);
+        prepare(&qkv[t][static_cast<size_t>(h * D)], optional(name + "k_norm"), at, local);
     }
     for (size_t t = 0; t < x.size(); ++t) {
       const size_t n = static_cast<size_t>(b) * x.size() + t;
-      const auto first = static_cast<size_t>(batch.first_key.empty() ? 0 : batch.first_key[n]);
+      auto first = static_cast<size_t>(batch.first_key.empty() ? 0 : batch.first_key[n]);
+      const auto window = static_cast<size_t>(c_.sliding_window);
+      if (local && t + 1 > window) first = std::max(first, t + 1 - window);
       const Vector attn = attend(qkv, t, first);
-      const Vector delta = product(attn, w.at(name + "out"), optional(name + "out_bias"), c_.n_embd);
+      Vector delta = product(attn, w.at(name + "out"), optional(name + "out_bias"), c_.n_embd);
+      if (c_.post_norms) delta = norm(delta, name + "attn_post_norm");
       for (size_t i = 0; i < delta.size(); ++i) x[t][i] += delta[i];
-      const Vector mlp = feed_forward(norm(x[t], name + "mlp_norm"), name);
+      Vector mlp = feed_forward(norm(x[t], name + "mlp_norm"), name);
+      if (c_.post_norms) mlp = norm(mlp, name + "mlp_post_norm");
       for (size_t i = 0; i < mlp.size(); ++i) x[t][i] += mlp[i];
     }
   }
@@ -149,7 +157,7 @@ class ReferenceModel {
       for (size_t s = first; s <= t; ++s) {
         double score = 0;
         for (size_t d = 0; d < static_cast<size_t>(D); ++d) score += qkv[t][q + d] * qkv[s][k + d];
-        p.push_back(std::exp(score / std::sqrt(static_cast<double>(D))));
+        p.push_back(std::exp(score * c_.score_scale()));
         total += p.back();
       }
       for (size_t s = first; s <= t; ++s)

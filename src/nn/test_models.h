@@ -34,12 +34,29 @@ inline ModelConfig tiny_config(const std::string& name) {
     c.qkv_bias = c.out_bias = c.mlp_bias = true;
     c.mlp = "gelu_glu";
   }
+  if (name == "gemma3") {
+    c.n_layer = 3;  // local, global, local
+    c.global_every = 2;
+    c.sliding_window = 4;
+    c.rope_theta_local = 30;
+    c.rope_scaling = "linear";
+    c.rope_factor = 2;
+    c.attention_scale = 0.5;  // 1/sqrt(8) = 0.35
+    c.embedding_scale = gemma_embedding_scale(c.n_embd);
+  }
   return c;
 }
 
 inline const std::vector<std::string>& tiny_names() {
-  static const std::vector<std::string> names = {"gpt2",       "llama", "llama_untied",
-                                                 "llama_bias", "qwen2", "qwen3"};
+  static const std::vector<std::string> names = {"gpt2",  "llama", "llama_untied", "llama_bias",
+                                                 "qwen2", "qwen3", "gemma3"};
+  return names;
+}
+
+// Those that formats/ writes.
+inline std::vector<std::string> written_names() {
+  std::vector<std::string> names = tiny_names();
+  std::erase(names, "gemma3");
   return names;
 }
 

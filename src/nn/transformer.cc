@@ -24,9 +24,10 @@ double llama3_frequency(const ModelConfig& c, double frequency) noexcept {
 
 }  // namespace
 
-void rope_table(const ModelConfig& c, std::span<float> cos_sin, int64_t positions) {
+void rope_table(const ModelConfig& c, std::span<float> cos_sin, int64_t positions, bool local) {
   const int64_t D = c.head_dim;
   CHECK(cos_sin.size() == static_cast<size_t>(positions * D));
+  if (local) return kernels::rope_table(cos_sin.data(), positions, D, c.rope_theta_local);
   if (c.rope_scaling == "none") return kernels::rope_table(cos_sin.data(), positions, D, c.rope_theta);
   for (int64_t i = 0; i < D / 2; ++i) {
     double frequency = std::pow(c.rope_theta, -2.0 * static_cast<double>(i) / static_cast<double>(D));

@@ -63,7 +63,8 @@ class Transformer {
   std::unique_ptr<Implementation> implementation_;
 };
 
-// cos_sin (positions, D) for kernels::qk_forward with the config's theta and scaling (none, linear, llama3).
-void rope_table(const ModelConfig& config, std::span<float> cos_sin, int64_t positions);
+// cos_sin (positions, D) for kernels::qk_forward with the config's theta and scaling (none, linear, llama3);
+// local: of local layers, with rope_theta_local and no scaling.
+void rope_table(const ModelConfig& config, std::span<float> cos_sin, int64_t positions, bool local = false);
 
 }  // namespace tumbler::nn

@@ -234,8 +234,8 @@ TEST_P(EveryFamily, LogitsOfAskedRows) {
   }
 }
 
-TEST(Transformer, ProfilerNamesWhereTimeGoes) {
-  Parameters p(tiny_config("qwen3"), {});
+TEST_P(EveryFamily, ProfilerNamesWhereTimeGoes) {
+  Parameters p(tiny_config(GetParam()), {});
   randomize(p, 22);
   const TinyBatch batch(p.config(), 2, 7, 23);
   Transformer transformer(p, options_for(batch));
@@ -246,6 +246,35 @@ TEST(Transformer, ProfilerNamesWhereTimeGoes) {
   for (const Profiler::Entry& e : profiler.entries()) flops += e.flops;
   // Every product of the formula is counted once, forward and backward.
   EXPECT_NEAR(flops, flops_per_token(p.config(), 7) * 14, 1e-9 * flops);
+}
+
+TEST(Transformer, LocalLayersSeeTheirWindow) {
+  ModelConfig c = tiny_config("gemma3");
+  c.n_layer = 1;  // local
+  Parameters p(c, {});
+  randomize(p, 24);
+  const TinyBatch batch(c, 1, 12, 25);
+  Transformer transformer(p, {.max_tokens = 12, .max_time = 12, .training = false});
+  const auto logits_with = [&](size_t changed) {
+    std::vector<int32_t> tokens = batch.tokens;
+    tokens[changed] = (tokens[changed] + 1) % 29;
+    transformer.forward({.B = 1, .T = 12, .tokens = tokens});
+    std::vector<float> out(29);
+    transformer.logits(std::vector<int64_t>{11}, out);
+    return out;
+  };
+  EXPECT_EQ(logits_with(0), logits_with(7));  // keys 8 to 11 are in the window of query 11
+  EXPECT_NE(logits_with(0), logits_with(8));
+}
+
+TEST(Transformer, LocalRopeIsNotScaled) {
+  ModelConfig c = tiny_config("gemma3");
+  std::vector<float> local(9 * 8), expected(9 * 8);
+  rope_table(c, local, 9, /*local=*/true);
+  c.rope_theta = c.rope_theta_local;
+  c.rope_scaling = "none";
+  rope_table(c, expected, 9);
+  EXPECT_EQ(local, expected);
 }
 
 TEST(Transformer, Llama3ScalingStretchesLongWavesOnly) {
