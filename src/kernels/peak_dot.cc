@@ -42,17 +42,19 @@ __attribute__((target("avx512f,avx512vnni"))) float int8_avx512(int64_t rounds) 
 
 // Three instructions a step: bytes to 16-bit sums of two, those to 32-bit sums of four, and the addition.
 __attribute__((target("avx2"))) float int8_avx2(int64_t rounds) {
-  constexpr int kFewer = 8;  // each chain needs a temporary beside its sum: 16 registers in all
+  constexpr int kFewer = 8;  // 8 sums, 3 operands, and registers left for products on their way
   __m256i sums[kFewer];
   for (int c = 0; c < kFewer; ++c) sums[c] = _mm256_set1_epi32(c);
   __m256i x = _mm256_set1_epi8(1);
   const __m256i y = _mm256_set1_epi8(-1), ones = _mm256_set1_epi16(1);
   for (int64_t i = 0; i < rounds; ++i) {
 #pragma GCC unroll 8
-    for (int c = 0; c < kFewer; ++c)
-      sums[c] = _mm256_add_epi32(sums[c], _mm256_madd_epi16(_mm256_maddubs_epi16(x, y), ones));
-    __asm__(""
-            : "+x"(x));  // the product is the same in every round: keep it from being taken out of the loop
+    for (int c = 0; c < kFewer; ++c) {
+      __m256i sum = _mm256_add_epi32(sums[c], _mm256_madd_epi16(_mm256_maddubs_epi16(x, y), ones));
+      // As if x were another one for the next chain: else one product serves all and only additions remain.
+      __asm__("" : "+x"(sum), "+x"(x));
+      sums[c] = sum;
+    }
   }
   for (int c = 1; c < kFewer; ++c) sums[0] = _mm256_add_epi32(sums[0], sums[c]);
   return static_cast<float>(_mm_cvtsi128_si32(_mm256_castsi256_si128(sums[0])));
