@@ -351,8 +351,6 @@ void multiply_packed(std::span<const PackedProduct> products, const PackedInput&
     groups += product.weights.groups();
   }
   threads = std::min(threads, thread_count());
-  // Some tasks a thread even out what else runs on the machine.
-  const int64_t task = std::max<int64_t>(1, groups / (threads * 8));
   const PackedOps& ops = packed_ops();
   const auto run = [&](int64_t begin, int64_t end, uint8_t* scratch) {
     int64_t first = 0;  // group of the first of a product
@@ -368,8 +366,14 @@ void multiply_packed(std::span<const PackedProduct> products, const PackedInput&
   const auto work = [&] {
     scratch.resize(static_cast<size_t>(packed_scratch_bytes(inp.K) + 64));
     auto* aligned = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(scratch.data()) + 63) / 64 * 64);
-    for (int64_t begin; (begin = next.fetch_add(task, std::memory_order_relaxed)) < groups;)
-      run(begin, std::min(groups, begin + task), aligned);
+    int64_t begin = next.load(std::memory_order_relaxed);
+    while (begin < groups) {
+      // Long stretches first, which memory streams best, then short ones, which even out what else runs here.
+      const int64_t end = begin + std::max<int64_t>(1, (groups - begin) * 3 / (4 * threads));
+      if (!next.compare_exchange_weak(begin, end, std::memory_order_relaxed)) continue;
+      run(begin, end, aligned);
+      begin = next.load(std::memory_order_relaxed);
+    }
   };
   if (threads == 1) {
     work();

@@ -221,6 +221,11 @@ void multiply_tile(const PackedProduct& product, const PackedInput& inp, const P
     TUMBLER_UNROLL for (int c = 0; c < kCols; ++c) {
       block.q[c] = inp.q + (n + c) * inp.K + b * kSmallBlock;
     }
+    if constexpr (kCols <= 2) {
+      // The processor's own prefetcher stops at the end of a page.
+      const uint8_t* ahead = tile.weights + b * Steps::kBlockBytes + 4096;
+      for (int64_t i = 0; i < Steps::kBlockBytes; i += 64) __builtin_prefetch(ahead + i);
+    }
     Totals<kCols> totals[2];
     clear(totals[0]);
     if constexpr (kHalves) clear(totals[1]);

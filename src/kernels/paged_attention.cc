@@ -61,6 +61,13 @@ void put_token(std::byte* page, CacheType type, const float* k, const float* v, 
   }
 }
 
+// About what one thread reads: keys and values of each row.
+int64_t work_bytes(std::span<const PagedSequence> sequences, const PagedShape& shape) {
+  int64_t keys = 0;
+  for (const PagedSequence& sequence : sequences) keys += sequence.rows * (sequence.position + sequence.rows);
+  return keys * shape.KV * shape.D * 4;
+}
+
 float* scratch_of_thread(int64_t floats) {
   thread_local std::vector<float> memory;
   memory.resize(static_cast<size_t>(floats + 16));
@@ -118,7 +125,7 @@ void paged_attention(float* out, const float* q, const PagedCache& cache,
   CHECK(shape.H % shape.KV == 0 && shape.D % 2 == 0);
   const int64_t group = shape.H / shape.KV, Dp = padded_head(shape.D);
   const int64_t step = std::max<int64_t>(1, kPagedUnitRows / group);
-  threads = std::min(threads, thread_count());
+  threads = work_bytes(sequences, shape) <= kSerialBytes ? 1 : std::min(threads, thread_count());
   thread_local std::vector<PagedUnit> units;
   units.clear();
   for (const PagedSequence& sequence : sequences)
