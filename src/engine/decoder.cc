@@ -42,6 +42,7 @@ class Decoder::Implementation {
     nn::ArenaLayout views(&arena_);
     lay_out(views);
     if (config_.rope()) nn::rope_table(config_, cos_sin_, capacity_);
+    if (config_.sliding_window > 0) nn::rope_table(config_, local_cos_sin_, capacity_, /*local=*/true);
     const int64_t pages = sequences_ * ((capacity_ + kPageTokens - 1) / kPageTokens);
     pages_ = PageTable(sequences_, pages);
     page_bytes_ = config_.n_layer * layer_bytes();
@@ -124,7 +125,8 @@ class Decoder::Implementation {
   std::span<float> q_, k_, attended_;           // (rows, H, D), (rows, KV, D), (rows, H, D)
   std::span<float> up_, hidden_;                // (rows, F or 2 F), (rows, F)
   std::span<float> mean_, rstd_;                // (rows)
-  std::span<float> cos_sin_, logits_;           // (capacity, D), (sequences, V)
+  std::span<float> cos_sin_, local_cos_sin_;    // (capacity, D)
+  std::span<float> logits_;                     // (sequences, V)
   std::span<int8_t> rounded_;                   // (rows, widest)
   std::span<float> scale_, scaled_sum_;         // (rows, widest / 32)
   std::span<int32_t> sums_;                     // (rows, widest / 32, 3)
@@ -163,6 +165,7 @@ void Decoder::Implementation::lay_out(nn::ArenaLayout& layout) {
   scaled_sum_ = layout.take<float>(N * blocks);
   sums_ = layout.take<int32_t>(N * blocks * 3);
   cos_sin_ = layout.take<float>(config_.rope() ? capacity_ * config_.head_dim : 0);
+  local_cos_sin_ = layout.take<float>(config_.sliding_window > 0 ? capacity_ * config_.head_dim : 0);
   logits_ = layout.take<float>(sequences_ * config_.vocab_size);
 }
 
@@ -251,6 +254,8 @@ void Decoder::Implementation::embed() {
   for (int64_t n = 0; n < rows(); ++n) {
     float* row = residual_.data() + n * C;
     kernels::unpack_row(row, model_->embedding(), tokens_[static_cast<size_t>(n)]);
+    if (config_.embedding_scale != 1)
+      for (int64_t c = 0; c < C; ++c) row[c] *= static_cast<float>(config_.embedding_scale);
     if (config_.rope()) continue;
     const float* position = model_->positions().data() + position_[static_cast<size_t>(n)] * C;
     for (int64_t c = 0; c < C; ++c) row[c] += position[c];
@@ -293,12 +298,14 @@ void Decoder::Implementation::multiply(const Linear& linear, const float* inp, f
 // attended_ = what the placed tokens read; their keys and values go into the cache.
 void Decoder::Implementation::attend(int64_t layer, const Layer& w) {
   const int64_t H = config_.n_head, KV = config_.n_kv_head, D = config_.head_dim;
+  const bool local = config_.is_local(layer);
+  const std::span<float> table = local ? local_cos_sin_ : cos_sin_;
   const kernels::QkShape qk{rows(), H, KV, D, static_cast<float>(config_.norm_eps)};
   kernels::qk_forward<float>(q_.data(), k_.data(), qkv_.data(), w.q_norm.empty() ? nullptr : w.q_norm.data(),
                              w.k_norm.empty() ? nullptr : w.k_norm.data(),
-                             config_.rope() ? cos_sin_.data() : nullptr, position_.data(), qk);
-  const auto scale = static_cast<float>(1 / std::sqrt(static_cast<double>(D)));
-  const kernels::PagedShape shape{H, KV, D, scale, 0};
+                             config_.rope() ? table.data() : nullptr, position_.data(), qk);
+  const kernels::PagedShape shape{H, KV, D, static_cast<float>(config_.score_scale()),
+                                  local ? config_.sliding_window : 0};
   const kernels::PagedCache cache{options_.cache, cache_.view<std::byte>(layer * layer_bytes(), 0).data(),
                                   page_bytes_};
   kernels::append_to_cache(cache, k_.data(), qkv_.data() + (H + KV) * D, config_.qkv_rows(), placed_, shape);

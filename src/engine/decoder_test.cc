@@ -28,6 +28,12 @@ nn::ModelConfig tiny(const std::string& family) {
   c.head_dim = family == "qwen3" ? 16 : 8;
   c.n_ff = 80;
   c.max_positions = 600;
+  if (family == "gemma3") {
+    c.global_every = 2;
+    c.sliding_window = 20;
+    c.attention_scale = 0.5;
+    c.embedding_scale = nn::gemma_embedding_scale(c.n_embd);
+  }
   return c;
 }
 
@@ -70,7 +76,10 @@ class DecoderTest : public testing::TestWithParam<std::tuple<std::string, kernel
   void expect_close(std::span<const float> got, std::span<const float> want, const std::string& what) const {
     double size = 0;
     for (const float x : want) size = std::max(size, std::abs(static_cast<double>(x)));
-    const double tolerance = (std::get<1>(GetParam()) == kernels::DType::bf16 ? 0.06 : 2e-4) * size;
+    // The forward pass rounds its activations to bf16 and the decoder does not; Gemma's larger scores feel
+    // that most.
+    const double bf16 = config_.family == "gemma3" ? 0.2 : 0.06;
+    const double tolerance = (std::get<1>(GetParam()) == kernels::DType::bf16 ? bf16 : 2e-4) * size;
     for (size_t i = 0; i < want.size(); ++i)
       ASSERT_NEAR(got[i], want[i], tolerance) << what << " logit " << i;
   }
@@ -99,8 +108,7 @@ TEST_P(DecoderTest, PrefillAndStepsGiveTheForwardPass) {
 
 TEST_P(DecoderTest, OthersInTheBatchChangeNothing) {
   const auto a = random_tokens(20, 2), b = random_tokens(33, 3), more = random_tokens(12, 4);
-  Decoder alone(parameters_, exact(1, 64)),
-      both(parameters_, exact(3, 64));
+  Decoder alone(parameters_, exact(1, 64)), both(parameters_, exact(3, 64));
   alone.extend(0, a);
   both.extend(0, b);
   both.extend(2, a);
@@ -168,7 +176,7 @@ TEST_P(DecoderTest, GreedyGenerationIsTheArgmaxOfTheForwardPass) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, DecoderTest,
-                         testing::Combine(testing::Values("gpt2", "llama", "qwen2", "qwen3"),
+                         testing::Combine(testing::Values("gpt2", "llama", "qwen2", "qwen3", "gemma3"),
                                           testing::Values(kernels::DType::f32, kernels::DType::bf16)),
                          [](const auto& p) {
                            return std::get<0>(p.param) +

@@ -391,9 +391,18 @@ inline void packed_round_input(const PackedInput& inp, int64_t first_row, int64_
     const float amax = max(largest);
     inp.scale[i] = amax / 127.0f;
     const Vec factor = set(amax > kLeastInput ? 127.0f / amax : 0);
-    for (int j = 0; j < kSmallBlock; j += kLanes) store_rounded(q + j, load(x + j, All{}) * factor);
-    int32_t halves[2] = {0, 0};
-    for (int j = 0; j < kSmallBlock; ++j) halves[j / 16] += q[j];
+    // Sums of whole numbers below 2^24: exact in f32.
+    int32_t halves[2];
+    for (int half = 0; half < 2; ++half) {
+      Vec total = zero();
+      for (int j = 16 * half; j < 16 * (half + 1); j += kLanes) {
+        const Vec rounded = round_to_integer(load(x + j, All{}) * factor);
+        store_rounded(q + j, rounded);
+        total = total + rounded;
+      }
+      halves[half] =
+          static_cast<int32_t>(sum(min(total, set(2048.0f))));  // a number even where inputs are not
+    }
     inp.sums[3 * i] = halves[0] + halves[1];
     inp.sums[3 * i + 1] = halves[0];
     inp.sums[3 * i + 2] = halves[1];
