@@ -31,7 +31,7 @@ nn::ModelConfig tiny(const std::string& family) {
   if (family == "gemma3") {
     c.global_every = 2;
     c.sliding_window = 20;
-    c.attention_scale = 0.5;
+    c.attention_scale = 0.2;  // 1/sqrt(8) = 0.35
     c.embedding_scale = nn::gemma_embedding_scale(c.n_embd);
   }
   return c;
