@@ -143,19 +143,23 @@ void Sampler::cut_min_p() {
   std::erase_if(kept_, [this](const Weighted& w) { return w.weight < options_.min_p; });
 }
 
-int32_t Sampler::sample(std::span<const float> logits, Rng& rng, const SequenceSoFar& so_far) {
+Drawn Sampler::draw(std::span<const float> logits, Rng& rng, const SequenceSoFar& so_far) {
   if (adjusts()) logits = adjust(logits, so_far);
   const float largest = get_largest(logits);
-  if (options_.temperature == 0) return argmax(logits);
+  if (options_.temperature == 0) return {argmax(logits), 0};
   collect(logits, largest);
   if (options_.top_p < 1) cut_top_p();
   if (options_.min_p > 0) cut_min_p();
-  double left = rng.uniform() * total_weight();
+  const double total = total_weight();
+  double left = rng.uniform() * total;
+  const Weighted* drawn = &kept_.back();  // rounding
   for (const Weighted& w : kept_) {
     left -= w.weight;
-    if (left < 0) return w.id;
+    if (left >= 0) continue;
+    drawn = &w;
+    break;
   }
-  return kept_.back().id;  // rounding
+  return {drawn->id, static_cast<float>(std::log(drawn->weight / total))};
 }
 
 int32_t argmax(std::span<const float> logits) {

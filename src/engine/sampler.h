@@ -62,12 +62,21 @@ struct SequenceSoFar {
   std::span<const int32_t> prompt, generated;
 };
 
+// What was drawn, and its log-probability in the distribution that it was drawn from.
+struct Drawn {
+  int32_t id;
+  float log_prob;
+};
+
 class Sampler {
  public:
   explicit Sampler(SamplingOptions options);
   // Draws from logits (V) with one number of rng (none at temperature 0). Throws Error where a logit is NaN
   // or none is finite, and on a bias for a token that there is not.
-  int32_t sample(std::span<const float> logits, Rng& rng, const SequenceSoFar& so_far = {});
+  Drawn draw(std::span<const float> logits, Rng& rng, const SequenceSoFar& so_far = {});
+  int32_t sample(std::span<const float> logits, Rng& rng, const SequenceSoFar& so_far = {}) {
+    return draw(logits, rng, so_far).id;
+  }
 
  private:
   struct Weighted {
