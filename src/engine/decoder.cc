@@ -128,6 +128,7 @@ class Decoder::Implementation {
   std::span<float> cos_sin_, local_cos_sin_;    // (capacity, D)
   std::span<float> logits_;                     // (sequences, V)
   std::span<int8_t> rounded_;                   // (rows, widest)
+  std::span<int16_t> rounded16_;                // (rows, widest)
   std::span<float> scale_, scaled_sum_;         // (rows, widest / 32)
   std::span<int32_t> sums_;                     // (rows, widest / 32, 3)
 };
@@ -161,6 +162,7 @@ void Decoder::Implementation::lay_out(nn::ArenaLayout& layout) {
   mean_ = layout.take<float>(N);
   rstd_ = layout.take<float>(N);
   rounded_ = layout.take<int8_t>(N * widest_);
+  rounded16_ = layout.take<int16_t>(N * widest_);
   scale_ = layout.take<float>(N * blocks);
   scaled_sum_ = layout.take<float>(N * blocks);
   sums_ = layout.take<int32_t>(N * blocks * 3);
@@ -284,8 +286,14 @@ void Decoder::Implementation::add_post_norm(const std::vector<float>& weight) {
 
 // out (rows, linear.rows) = inp (rows, linear.cols) * weights^T + bias
 void Decoder::Implementation::multiply(const Linear& linear, const float* inp, float* out, int64_t rows) {
-  const kernels::PackedInput input{rows,          linear.cols,        inp,         rounded_.data(),
-                                   scale_.data(), scaled_sum_.data(), sums_.data()};
+  const kernels::PackedInput input{.N = rows,
+                                   .K = linear.cols,
+                                   .values = inp,
+                                   .q = rounded_.data(),
+                                   .q16 = rounded16_.data(),
+                                   .scale = scale_.data(),
+                                   .scaled_sum = scaled_sum_.data(),
+                                   .sums = sums_.data()};
   if (linear.quantised()) kernels::round_input(input);
   thread_local std::vector<kernels::PackedProduct> products;
   products.clear();

@@ -95,14 +95,15 @@ inline void mask_scores(float* s, const int32_t* first_key, int64_t q0, int64_t 
 }
 
 // One row of scores becomes exp(score - new maximum); out (Dp) and the running sum are scaled to that maximum.
-TUMBLER_INLINE void softmax_row(float* s, float* out, int64_t Dp, float* highest, float* total) {
+// width: how many of the 64 there are, a multiple of kLanes.
+TUMBLER_INLINE void softmax_row(float* s, float* out, int64_t Dp, float* highest, float* total, int64_t width = kAttentionBlock) {
   Vec m = load(s, All{});
-  for (int64_t j = kLanes; j < kAttentionBlock; j += kLanes) m = max(m, load(s + j, All{}));
+  for (int64_t j = kLanes; j < width; j += kLanes) m = max(m, load(s + j, All{}));
   const float block_highest = max(m);
   const float now = block_highest > *highest ? block_highest : *highest;
   const Vec shift = set(now);
   Vec sums = zero();
-  for (int64_t j = 0; j < kAttentionBlock; j += kLanes) {
+  for (int64_t j = 0; j < width; j += kLanes) {
     const Vec p = exp(load(s + j, All{}) - shift);
     store(s + j, p, All{});
     sums = sums + p;

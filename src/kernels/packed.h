@@ -64,11 +64,14 @@ struct PackedInput {
   int64_t N = 0, K = 0;
   const float* values = nullptr;  // (N, K)
   int8_t* q = nullptr;            // (N, K)
-  float* scale = nullptr;         // (N, K/32)
-  float* scaled_sum = nullptr;    // (N, K/32): scale times the sum of q
-  int32_t* sums = nullptr;        // (N, K/32, 3): sums of q over the block, its first and its second half
+  // (N, K): of each 4 columns the first, third, second and fourth of q, in 16 bits. For weights of 8 bits
+  // without VNNI.
+  int16_t* q16 = nullptr;
+  float* scale = nullptr;       // (N, K/32)
+  float* scaled_sum = nullptr;  // (N, K/32): scale times the sum of q
+  int32_t* sums = nullptr;      // (N, K/32, 3): sums of q over the block, its first and its second half
 };
-// Fills in q, scale and the sums from values.
+// Fills in all of these from values.
 void round_input(const PackedInput& inp) noexcept;
 
 // A matrix that is multiplied and where its product goes: out (N, weights.rows), rows `out_stride` apart.

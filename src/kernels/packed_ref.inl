@@ -12,6 +12,8 @@ void packed_round_input(const PackedInput& inp, int64_t first_row, int64_t end_r
     for (int j = 0; j < kSmallBlock; ++j) {
       const auto q = static_cast<int8_t>(std::clamp(std::nearbyint(x[j] * factor), -128.0f, 127.0f));
       inp.q[i * kSmallBlock + j] = q;
+      constexpr int kPlace[] = {0, 2, 1, 3};
+      inp.q16[i * kSmallBlock + j / 4 * 4 + kPlace[j % 4]] = q;
       halves[j / 16] += q;
     }
     inp.scale[i] = amax / 127.0f;

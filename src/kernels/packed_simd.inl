@@ -37,23 +37,25 @@ struct PackedSteps<8> {
     return shift_right<4 * kHigh>(weights<kStep>(block)) & 0x0f;
   }
 };
-// The same, unpacked: one byte a weight; the halves of 8 bits apart.
+// The same, unpacked: one byte a weight.
 template <int kBits>
 struct PlainSteps {
-  static constexpr int64_t kBlockBytes = (kBits == 8 && !kDotWhole ? 16 : 8) * kStepBytes;
+  static constexpr int64_t kBlockBytes = 8 * kStepBytes;
   template <int kStep>
   static TUMBLER_INLINE Bytes weights(const uint8_t* block) {
     return load_bytes(block + kStep * kStepBytes);
   }
-  template <int kStep, int kHigh>
-  static TUMBLER_INLINE Bytes half(const uint8_t* block) {
-    return load_bytes(block + (8 * kHigh + kStep) * kStepBytes);
-  }
+};
+
+// Weights of 8 bits as 16, their 128 taken off: steps of 2 columns.
+struct WideSteps {
+  static constexpr int64_t kBlockBytes = 16 * kStepBytes;
 };
 
 template <int kCols>
 struct Inputs {
   const int8_t* q[kCols];  // of a block
+  const int16_t* q16[kCols];
 };
 
 template <int kCols>
@@ -117,10 +119,29 @@ TUMBLER_INLINE void add_all_halves(Totals<kCols>& totals, const Inputs<kCols>& i
   flush<kCols, 4 * kHigh>(totals, dots);
 }
 
+// All steps of 2 columns of weights of 16 bits.
+template <int kCols>
+TUMBLER_INLINE void wide_dot(Totals<kCols>& totals, const Inputs<kCols>& inp, const uint8_t* block) {
+  TUMBLER_UNROLL for (int step = 0; step < 16; ++step) {
+    Bytes w[kRowVecs];
+    TUMBLER_UNROLL for (int v = 0; v < kRowVecs; ++v) w[v] =
+        load_bytes(block + step * kStepBytes + v * kVecBytes);
+    TUMBLER_UNROLL for (int c = 0; c < kCols; ++c) {
+      const Bytes x = broadcast_pair(inp.q16[c] + 2 * step);
+      TUMBLER_UNROLL for (int v = 0; v < kRowVecs; ++v) {
+        totals.at[v][c] = totals.at[v][c] + pair_products16(w[v], x);
+        pin(&totals.at[v][c].v);
+      }
+    }
+  }
+}
+
 // totals[half] += dot products of columns 16 half .. of a block; both into totals[0] unless kHalves.
 template <int kBits, bool kHalves, class Steps, int kCols>
 TUMBLER_INLINE void block_dot(Totals<kCols>* totals, const Inputs<kCols>& inp, const uint8_t* block) {
-  if constexpr (kBits == 8 && !kDotWhole) {
+  if constexpr (std::is_same_v<Steps, WideSteps>) {
+    wide_dot(totals[0], inp, block);
+  } else if constexpr (kBits == 8 && !kDotWhole) {
     add_all_halves<Steps, 0>(totals[0], inp, block);
     add_all_halves<Steps, 1>(totals[0], inp, block);
   } else {
@@ -212,6 +233,7 @@ template <WeightType kType, class Steps, int kCols>
 void multiply_tile(const PackedProduct& product, const PackedInput& inp, const PackedTile& tile, int64_t n) {
   constexpr PackedFormat kFormat = packed_format(kType);
   constexpr bool kHalves = kType == WeightType::q6_k;
+  constexpr int kOffset = std::is_same_v<Steps, WideSteps> ? 0 : kFormat.offset;
   const int64_t blocks = inp.K / kSmallBlock;
   Vec sums[kRowVecs][kCols];
   TUMBLER_UNROLL for (int v = 0; v < kRowVecs; ++v) TUMBLER_UNROLL for (int c = 0; c < kCols; ++c)
@@ -220,6 +242,7 @@ void multiply_tile(const PackedProduct& product, const PackedInput& inp, const P
     Inputs<kCols> block;
     TUMBLER_UNROLL for (int c = 0; c < kCols; ++c) {
       block.q[c] = inp.q + (n + c) * inp.K + b * kSmallBlock;
+      block.q16[c] = inp.q16 + (n + c) * inp.K + b * kSmallBlock;
     }
     if constexpr (kCols <= 2) {
       // The processor's own prefetcher stops at the end of a page.
@@ -236,9 +259,9 @@ void multiply_tile(const PackedProduct& product, const PackedInput& inp, const P
         const int64_t i = (n + c) * blocks + b;
         const Vec x = set(inp.scale[i]);
         const int32_t* sum = inp.sums + 3 * i + (kHalves ? 1 : 0);
-        sums[v][c] = fma(scales.d[0] * x, without<kFormat.offset>(totals[0].at[v][c], sum), sums[v][c]);
+        sums[v][c] = fma(scales.d[0] * x, without<kOffset>(totals[0].at[v][c], sum), sums[v][c]);
         if constexpr (kHalves)
-          sums[v][c] = fma(scales.d[1] * x, without<kFormat.offset>(totals[1].at[v][c], sum + 1), sums[v][c]);
+          sums[v][c] = fma(scales.d[1] * x, without<kOffset>(totals[1].at[v][c], sum + 1), sums[v][c]);
         if constexpr (kFormat.has_min)
           sums[v][c] = fma(scales.m, set(inp.scaled_sum[(n + c) * blocks + b]), sums[v][c]);
       }
@@ -271,9 +294,10 @@ TUMBLER_INLINE void unpack_block(uint8_t* to, const uint8_t* block) {
     TUMBLER_UNROLL for (int v = 0; v < kRowVecs; ++v) {
       uint8_t* at = to + kStep * kStepBytes + v * kVecBytes;
       const uint8_t* from = block + v * kVecBytes;
-      if constexpr (kBits == 8 && !kDotWhole) {
-        store_bytes(at, Packed::template half<kStep, 0>(from));
-        store_bytes(at + 8 * kStepBytes, Packed::template half<kStep, 1>(from));
+      if constexpr (kBits == 8) {
+        const Bytes w = Packed::template weights<kStep>(from) ^ 0x80;
+        store_bytes(at + kStep * kStepBytes, lower_bytes(w));
+        store_bytes(at + (kStep + 1) * kStepBytes, upper_bytes(w));
       } else {
         store_bytes(at, Packed::template weights<kStep>(from));
       }
@@ -290,7 +314,7 @@ void multiply_quantised(const PackedProduct& product, const PackedInput& inp, in
                         uint8_t* scratch) {
   constexpr int kBits = packed_format(kType).bits;
   using Packed = PackedSteps<kBits>;
-  using Plain = PlainSteps<kBits>;
+  using Plain = std::conditional_t<kBits == 8, WideSteps, PlainSteps<kBits>>;
   const PackedWeights& w = product.weights;
   const int64_t size = packed_group_bytes(kType, w.cols), blocks = w.cols / kSmallBlock;
   for (int64_t g = begin; g < end; ++g) {
@@ -307,7 +331,11 @@ void multiply_quantised(const PackedProduct& product, const PackedInput& inp, in
     for (int64_t b = 0; b < blocks; ++b)
       unpack_block<kBits>(scratch + b * Plain::kBlockBytes, group + b * Packed::kBlockBytes);
     tile.weights = scratch;
+    const uint8_t* ahead = group + size;
+    const int64_t lines = (size / 64 * kInputTile + inp.N - 1) / inp.N;
     for_column_tiles(inp.N, [&]<int kCols>(int64_t n) TUMBLER_INLINE_LAMBDA {
+      // The next group comes from memory while this one is multiplied.
+      for (int64_t i = 0; i < lines; ++i) __builtin_prefetch(ahead + (n / kInputTile * lines + i) * 64, 0, 2);
       multiply_tile<kType, Plain, kCols>(product, inp, tile, n);
     });
   }
@@ -402,6 +430,13 @@ inline void packed_round_input(const PackedInput& inp, int64_t first_row, int64_
       }
       halves[half] =
           static_cast<int32_t>(sum(min(total, set(2048.0f))));  // a number even where inputs are not
+    }
+    int16_t* q16 = inp.q16 + i * kSmallBlock;
+    for (int j = 0; j < kSmallBlock; j += 4) {
+      q16[j] = q[j];
+      q16[j + 1] = q[j + 2];
+      q16[j + 2] = q[j + 1];
+      q16[j + 3] = q[j + 3];
     }
     inp.sums[3 * i] = halves[0] + halves[1];
     inp.sums[3 * i + 1] = halves[0];

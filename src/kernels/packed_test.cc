@@ -64,13 +64,15 @@ struct Sample {
 struct Input {
   Input(int64_t N, int64_t K) : values(random_values(N * K, 99)) {
     q.resize(values.size());
+    q16.resize(values.size());
     scale.resize(values.size() / 32);
     scaled_sum.resize(scale.size());
     sums.resize(3 * scale.size());
-    input = {N, K, values.data(), q.data(), scale.data(), scaled_sum.data(), sums.data()};
+    input = {N, K, values.data(), q.data(), q16.data(), scale.data(), scaled_sum.data(), sums.data()};
   }
   std::vector<float> values, scale, scaled_sum;
   std::vector<int8_t> q;
+  std::vector<int16_t> q16;
   std::vector<int32_t> sums;
   PackedInput input;
 };

@@ -1,11 +1,11 @@
 // paged_attention.h on vectors, with the register tiles and the softmax of attention_simd.inl.
 
-// keys (D, 64), values (64, Dp) in f32 of a head page.
+// keys (D, 64), values (64, Dp) in f32 of a head page: the first `width` columns and the first `count` rows.
 inline void load_page(float* keys, float* values, const std::byte* page, CacheType type, int64_t D,
-                      int64_t Dp) {
+                      int64_t Dp, int64_t count, int64_t width) {
   const auto* bytes = reinterpret_cast<const uint8_t*>(page);
   const auto rows = [&](auto&& value) TUMBLER_INLINE_LAMBDA {
-    for (int64_t j = 0; j < kPageTokens; ++j) {
+    for (int64_t j = 0; j < count; ++j) {
       for (int64_t d = D / kLanes * kLanes; d < Dp; d += kLanes) store(values + j * Dp + d, zero(), All{});
       for_lanes(D, [&](int64_t d, auto part)
                        TUMBLER_INLINE_LAMBDA { store(values + j * Dp + d, value(j, d, part), part); });
@@ -16,7 +16,7 @@ inline void load_page(float* keys, float* values, const std::byte* page, CacheTy
     const int8_t* v = k + D * kPageTokens;
     const auto* scales = reinterpret_cast<const float*>(v + D * kPageTokens);
     for (int64_t d = 0; d < D; ++d)
-      for (int64_t j = 0; j < kPageTokens; j += kLanes)
+      for (int64_t j = 0; j < width; j += kLanes)
         store(keys + d * kPageTokens + j,
               load_i8(reinterpret_cast<const uint8_t*>(k) + d * kPageTokens + j) * load(scales + j, All{}),
               All{});
@@ -27,7 +27,9 @@ inline void load_page(float* keys, float* values, const std::byte* page, CacheTy
     return;
   }
   const auto load_as = [&]<class T>(const T* k) TUMBLER_INLINE_LAMBDA {
-    for (int64_t i = 0; i < D * kPageTokens; i += kLanes) store(keys + i, load(k + i, All{}), All{});
+    for (int64_t d = 0; d < D; ++d)
+      for (int64_t i = d * kPageTokens; i < d * kPageTokens + width; i += kLanes)
+        store(keys + i, load(k + i, All{}), All{});
     const T* v = k + D * kPageTokens;
     rows([&](int64_t j, int64_t d, auto part) TUMBLER_INLINE_LAMBDA { return load(v + j * D + d, part); });
   };
@@ -93,22 +95,23 @@ inline void paged_attend(const PagedAttention& args, const PagedUnit& unit, floa
   clear_sums(sums, rows, Dp);
   clear_sums(segment, rows, Dp);
   for (int64_t page = first_page; page < end_page; ++page) {
+    const int64_t k0 = page * kPageTokens;
+    // What lies behind the last key is another sequence's, or nothing: not even zero times it is wanted.
+    const int64_t count = last_key - k0 + 1 < kPageTokens ? last_key - k0 + 1 : kPageTokens;
+    const int64_t width = attention_padded(count, kTileCols);
     load_page(keys, values,
               args.cache.data + sequence.pages[static_cast<size_t>(page)] * args.cache.page_stride +
                   unit.kv * head_bytes,
-              args.cache.type, D, Dp);
-    const int64_t k0 = page * kPageTokens;
-    block_product(scores, kPageTokens, queries, Dp, 1, keys, kPageTokens, rows, kPageTokens, D, false);
+              args.cache.type, D, Dp, count, width);
+    block_product(scores, kPageTokens, queries, Dp, 1, keys, kPageTokens, rows, width, D, false);
     for (int64_t i = 0; i < rows; ++i) {
       const int64_t at = position + i / group, high = at - k0,
                     low = s.window == 0 ? 0 : at - s.window + 1 - k0;
       float* row = scores + i * kPageTokens;
-      if (low > 0 || high < kPageTokens - 1)
-        for (int64_t j = 0; j < kPageTokens; ++j) row[j] = j < low || j > high ? -__builtin_inff() : row[j];
-      softmax_row(row, segment.out + i * Dp, Dp, segment.highest + i, segment.total + i);
+      if (low > 0 || high < width - 1)
+        for (int64_t j = 0; j < width; ++j) row[j] = j < low || j > high ? -__builtin_inff() : row[j];
+      softmax_row(row, segment.out + i * Dp, Dp, segment.highest + i, segment.total + i, width);
     }
-    // What lies behind the last key is another sequence's, or nothing: not even zero times it is wanted.
-    const int64_t count = last_key - k0 + 1 < kPageTokens ? last_key - k0 + 1 : kPageTokens;
     block_product(segment.out, Dp, scores, kPageTokens, 1, values, Dp, rows, Dp, count, true);
     if (unit.segment < 0 && ((page + 1) % kSegmentPages == 0 || page + 1 == end_page)) {
       for (int64_t i = 0; i < rows; ++i)

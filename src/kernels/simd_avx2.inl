@@ -250,6 +250,25 @@ TUMBLER_INLINE Shorts add_shorts(Shorts a, Shorts b) {
 TUMBLER_INLINE void pin(Shorts* a) {
   __asm__("" : "+x"(*a));
 }
+// Sums of products of two neighbours of 16 bits.
+TUMBLER_INLINE Ints pair_products16(Bytes a, Bytes b) {
+  return {_mm256_madd_epi16(a.v, b.v)};
+}
+TUMBLER_INLINE Bytes broadcast_pair(const int16_t* p) {
+  int32_t word;
+  __builtin_memcpy(&word, p, 4);
+  return {_mm256_set1_epi32(word)};
+}
+// The lower and the upper of two bytes, as 16 bits with sign.
+TUMBLER_INLINE Bytes lower_bytes(Bytes a) {
+  return {_mm256_srai_epi16(_mm256_slli_epi16(a.v, 8), 8)};
+}
+TUMBLER_INLINE Bytes upper_bytes(Bytes a) {
+  return {_mm256_srai_epi16(a.v, 8)};
+}
+TUMBLER_INLINE Bytes operator^(Bytes a, uint8_t mask) {
+  return {_mm256_xor_si256(a.v, _mm256_set1_epi8(static_cast<char>(mask)))};
+}
 TUMBLER_INLINE Ints pair_sums(Shorts a) {
   return {_mm256_madd_epi16(a, _mm256_set1_epi16(1))};
 }

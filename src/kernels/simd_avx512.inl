@@ -245,6 +245,25 @@ TUMBLER_INLINE void pin([[maybe_unused]] __m512i* a) {
   __asm__("" : "+v"(*a));
 #endif
 }
+// Sums of products of two neighbours of 16 bits.
+TUMBLER_INLINE Ints pair_products16(Bytes a, Bytes b) {
+  return {_mm512_madd_epi16(a.v, b.v)};
+}
+TUMBLER_INLINE Bytes broadcast_pair(const int16_t* p) {
+  int32_t word;
+  __builtin_memcpy(&word, p, 4);
+  return {_mm512_set1_epi32(word)};
+}
+// The lower and the upper of two bytes, as 16 bits with sign.
+TUMBLER_INLINE Bytes lower_bytes(Bytes a) {
+  return {_mm512_srai_epi16(_mm512_slli_epi16(a.v, 8), 8)};
+}
+TUMBLER_INLINE Bytes upper_bytes(Bytes a) {
+  return {_mm512_srai_epi16(a.v, 8)};
+}
+TUMBLER_INLINE Bytes operator^(Bytes a, uint8_t mask) {
+  return {_mm512_xor_si512(a.v, _mm512_set1_epi8(static_cast<char>(mask)))};
+}
 TUMBLER_INLINE Ints pair_sums(Shorts a) {
   return {_mm512_madd_epi16(a, _mm512_set1_epi16(1))};
 }
