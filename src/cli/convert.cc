@@ -57,12 +57,14 @@ void write_directory(const Flags& flags, const OpenModel& open) {
         "--type: got {}, expected f32 or bf16 for a Hugging Face directory; end OUT in .gguf for others",
         flags.type);
   formats::save_tokenizer(open.tokenizer, flags.out, open.chat_template);
-  formats::save_model(flags.out, *open.model.parameters, files);
-  std::puts(
-      fmt::format("{}: {}, weights {}", flags.out,
-                  megabytes(static_cast<int64_t>(fs::file_size(fs::path(flags.out) / "model.safetensors"))),
-                  files.dtype == kernels::DType::f32 ? "f32" : "bf16")
-          .c_str());
+  constexpr int64_t kShardBytes = 5'000'000'000;  // as transformers does
+  formats::save_model(flags.out, *open.model.parameters, files, kShardBytes);
+  int64_t bytes = 0;
+  for (const auto& entry : fs::directory_iterator(flags.out))
+    if (entry.path().extension() == ".safetensors") bytes += static_cast<int64_t>(entry.file_size());
+  std::puts(fmt::format("{}: {}, weights {}", flags.out, megabytes(bytes),
+                        files.dtype == kernels::DType::f32 ? "f32" : "bf16")
+                .c_str());
 }
 
 void convert(const Flags& flags) {

@@ -65,6 +65,21 @@ void read_rope(nn::ModelConfig& c, const GgufFile& file, const Keys& keys) {
   }
 }
 
+void read_gemma(nn::ModelConfig& c, const GgufFile& file, const Keys& keys) {
+  for (const char* key : {"final_logit_softcapping", "attn_logit_softcapping"})
+    if (keys.number(key, 0) != 0)
+      throw Error("gguf", "{}: {}: got {}, expected none", file.path().string(), keys.name(key),
+                  keys.number(key, 0));
+  c.embedding_scale = c.n_embd > 0 ? nn::gemma_embedding_scale(c.n_embd) : 1;
+  if (c.n_head < 1 || c.head_dim < 1) return;  // nn::check will say so
+  const double scale = gguf_gemma_score_scale(c);
+  if (static_cast<float>(scale) != static_cast<float>(c.score_scale())) c.attention_scale = scale;
+  c.sliding_window = keys.integer("attention.sliding_window", 0);
+  if (c.sliding_window > 0) c.global_every = keys.integer("attention.sliding_window_pattern", 6);
+  if (c.global_every == 1) c.sliding_window = c.global_every = 0;
+  c.rope_theta_local = keys.number("rope.freq_base_swa", 1e4);
+}
+
 // Which of the optional tensors are there decides the switches that no key tells.
 void read_switches(nn::ModelConfig& c, const GgufFile& file) {
   const auto has = [&](const char* name) { return file.contents().find_tensor(name).has_value(); };
@@ -106,6 +121,12 @@ int64_t head_dim_of(const nn::ModelConfig& c, const GgufFile& file, const Keys& 
 
 }  // namespace
 
+double gguf_gemma_score_scale(const nn::ModelConfig& c) noexcept {
+  constexpr int64_t kLayersOf27B = 62;
+  const int64_t divisor = c.n_layer == kLayersOf27B ? c.n_embd / c.n_head : c.head_dim;
+  return 1 / std::sqrt(static_cast<double>(divisor));
+}
+
 int64_t gguf_row(int64_t row, int64_t head_dim) noexcept {
   const int64_t head = row / head_dim, i = row % head_dim, half = head_dim / 2;
   return head * head_dim + (i < half ? 2 * i : 2 * (i - half) + 1);
@@ -146,6 +167,7 @@ std::vector<GgufSlot> gguf_slots(const nn::ModelConfig& c) {
     }
     add(blk + "attn_output.weight", own + "out", 0, C, HD);
     if (c.out_bias) vector(blk + "attn_output.bias", own + "out_bias", C);
+    if (c.post_norms) vector(blk + "post_attention_norm.weight", own + "attn_post_norm", C);
     norm("ffn_norm", "mlp_norm");
     const auto up = [&](const char* suffix, const char* parameter, int64_t cols) {
       if (c.gated()) add(blk + "ffn_gate" + suffix, own + parameter, 0, F, cols);
@@ -155,6 +177,7 @@ std::vector<GgufSlot> gguf_slots(const nn::ModelConfig& c) {
     if (c.mlp_bias) up(".bias", "up_bias", 1);
     add(blk + "ffn_down.weight", own + "down", 0, C, F);
     if (c.mlp_bias) vector(blk + "ffn_down.bias", own + "down_bias", C);
+    if (c.post_norms) vector(blk + "post_ffw_norm.weight", own + "mlp_post_norm", C);
   }
   vector("output_norm.weight", "final_norm", C);
   if (c.layer_norm()) vector("output_norm.bias", "final_norm_bias", C);
@@ -165,9 +188,13 @@ std::vector<GgufSlot> gguf_slots(const nn::ModelConfig& c) {
 nn::ModelConfig read_gguf_config(const GgufFile& file, ModelFiles* files) {
   const std::string where = file.path().string();
   const std::string_view architecture = file.get_text("general.architecture");
-  if (architecture != "gpt2" && architecture != "llama" && architecture != "qwen2" && architecture != "qwen3")
-    throw Error("gguf", "{}: general.architecture: got '{}', expected gpt2, llama, qwen2 or qwen3", where,
-                printable(architecture));
+  if (architecture == "gemma" || architecture == "gemma2")
+    throw Error("gguf", "{}: general.architecture: got '{}': of the Gemma models only Gemma 3 can be run",
+                where, architecture);
+  if (architecture != "gpt2" && architecture != "llama" && architecture != "qwen2" &&
+      architecture != "qwen3" && architecture != "gemma3")
+    throw Error("gguf", "{}: general.architecture: got '{}', expected gpt2, llama, qwen2, qwen3 or gemma3",
+                where, printable(architecture));
   if (file.find_integer("split.count").value_or(1) > 1)
     throw Error("gguf", "{}: split.count: got a model in several files, expected one; join them first",
                 where);
@@ -175,7 +202,7 @@ nn::ModelConfig read_gguf_config(const GgufFile& file, ModelFiles* files) {
   nn::ModelConfig c = nn::family_defaults(architecture);
   if (keys.integer("expert_count", 0) > 0)
     throw Error("gguf", "{}: {}: got a mixture of experts, expected none", where, keys.name("expert_count"));
-  if (keys.integer("attention.sliding_window", 0) > 0)
+  if (architecture != "gemma3" && keys.integer("attention.sliding_window", 0) > 0)
     throw Error("gguf", "{}: {}: got a window, expected none", where, keys.name("attention.sliding_window"));
   c.n_layer = keys.integer("block_count");
   c.max_positions = keys.integer("context_length");
@@ -196,6 +223,7 @@ nn::ModelConfig read_gguf_config(const GgufFile& file, ModelFiles* files) {
     throw Error("gguf", "{}: {}: got {} layers, expected at most one a tensor", where,
                 keys.name("block_count"), c.n_layer);
   read_switches(c, file);
+  if (c.family == "gemma3") read_gemma(c, file, keys);
   nn::check(c, where);  // before sizes are used
   if (c.rope()) read_rope(c, file, keys);
   nn::check(c, where);

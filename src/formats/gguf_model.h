@@ -1,5 +1,5 @@
 // Models in GGUF files: metadata ↔ nn::ModelConfig, tensors ↔ nn::Parameters, for the architectures gpt2,
-// llama, qwen2 and qwen3 as llama.cpp names and lays them out.
+// llama, qwen2, qwen3 and gemma3 as llama.cpp names and lays them out.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +31,10 @@ std::vector<GgufSlot> gguf_slots(const nn::ModelConfig& config);
 // The row of the file's tensor that is row `row` of ours where slot.interleaved. Files of Llama models rotate
 // neighbours (2i, 2i+1) of a head where others rotate (i, i + D/2): rows of q and k change places.
 int64_t gguf_row(int64_t row, int64_t head_dim) noexcept;
+
+// What llama.cpp multiplies a gemma3 model's scores by, which no key tells: 1/sqrt(head_dim), but in the 27B
+// model (62 layers), whose heads are not n_embd/n_head wide, 1/sqrt(n_embd/n_head).
+double gguf_gemma_score_scale(const nn::ModelConfig& config) noexcept;
 
 // Throws Error on architectures, rope scalings and sizes that this program cannot run, and where the
 // vocabulary and the embedding disagree. files.dtype is what

@@ -89,6 +89,13 @@ void set_rope(GgufWriter& w, const nn::ModelConfig& c, const std::string& prefix
   }
 }
 
+// llama.cpp's older versions know only windows with every 6th layer global and 1e4; newer ones read the rest.
+void set_window(GgufWriter& w, const nn::ModelConfig& c, const std::string& prefix) {
+  w.set_u32(prefix + "attention.sliding_window", c.sliding_window);
+  w.set_u32(prefix + "attention.sliding_window_pattern", c.global_every);
+  w.set_f32(prefix + "rope.freq_base_swa", c.rope_theta_local);
+}
+
 void set_config(GgufWriter& w, const nn::ModelConfig& c, const GgufOptions& options) {
   const std::string prefix = c.family + ".";
   w.set_text("general.architecture", c.family);
@@ -111,12 +118,17 @@ void set_config(GgufWriter& w, const nn::ModelConfig& c, const GgufOptions& opti
     w.set_u32(prefix + "attention.value_length", c.head_dim);
   }
   if (c.rope()) set_rope(w, c, prefix);
+  if (c.sliding_window > 0) set_window(w, c, prefix);
 }
 
 // What llama.cpp would run wrongly without a word.
 void check_runnable(const nn::ModelConfig& c) {
-  if (c.family == "gemma3") throw Error("gguf", "family: got gemma3, which cannot be written yet");
-  if (c.mlp == "gelu_glu")
+  if (c.family == "gemma3") {
+    if (static_cast<float>(c.score_scale()) != static_cast<float>(gguf_gemma_score_scale(c)))
+      throw Error("gguf", "attention_scale: got {}, expected {}: GGUF's gemma3 architecture has no other",
+                  c.score_scale(), gguf_gemma_score_scale(c));
+    if (c.qkv_bias) throw Error("gguf", "qkv_bias: got true, expected none in GGUF's gemma3 architecture");
+  } else if (c.mlp == "gelu_glu")
     throw Error("gguf", "mlp: got gelu_glu, expected silu_glu: GGUF's {} architecture has no other",
                 c.family);
   if (c.rope_scaling == "llama3" && c.family != "llama")

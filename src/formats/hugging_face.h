@@ -1,9 +1,10 @@
-// A model as a Hugging Face directory: config.json, generation_config.json, model.safetensors. tokenizer
-// files are tokens/'s.
+// A model as a Hugging Face directory: config.json, generation_config.json, model.safetensors (or several of
+// them and an index). tokenizer files are tokens/'s.
 #pragma once
 
 #include <cstdint>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -25,17 +26,20 @@ struct ModelFiles {
 };
 
 // config.json as `transformers` writes it for the config's family (GPT2LMHeadModel, LlamaForCausalLM,
-// Qwen2ForCausalLM, Qwen3ForCausalLM).
+// Qwen2ForCausalLM, Qwen3ForCausalLM, Gemma3ForCausalLM).
 std::string config_to_json(const nn::ModelConfig& config, const ModelFiles& files);
 // Throws Error on a model that this program cannot run, on missing keys, and on sizes that nn::check refuses.
-// Reads the older and the newer spelling of rope parameters. `where` begins messages.
+// Reads the older and the newer spelling of rope parameters, and the text part of Gemma 3's models of text
+// and images. `where` begins messages.
 nn::ModelConfig config_from_json(std::string_view json, std::string_view where, ModelFiles* files = nullptr);
 
 std::string generation_config_to_json(const ModelFiles& files);
 
 // Each file appears whole; config.json last, so that a directory with one is complete. Makes the directory.
+// Weights of more than shard_bytes become several files with model.safetensors.index.json, as in
+// transformers.
 void save_model(const std::filesystem::path& directory, const nn::Parameters& parameters,
-                const ModelFiles& files);
+                const ModelFiles& files, int64_t shard_bytes = std::numeric_limits<int64_t>::max());
 
 struct LoadedModel {
   nn::ModelConfig config;

@@ -1,5 +1,6 @@
 // config.json and generation_config.json of the families that nn/ runs, with the keys and spellings of
 // `transformers`.
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -146,6 +147,45 @@ void write_llama_like(ordered_json& j, const nn::ModelConfig& c) {
   }
 }
 
+// query_pre_attn_scalar, from whose root scores are divided. `transformers` wants a whole number.
+int64_t scores_divisor(const nn::ModelConfig& c) {
+  if (c.attention_scale == 0) return c.head_dim;
+  const double divisor = 1 / (c.attention_scale * c.attention_scale);
+  if (!(divisor < 1e9) || std::abs(divisor - std::round(divisor)) > 1e-6 * divisor)
+    throw Error("config.json", "attention_scale: got {}, expected 1 / sqrt(n) of a whole number n",
+                c.attention_scale);
+  return std::llround(divisor);
+}
+
+void write_gemma(ordered_json& j, const nn::ModelConfig& c) {
+  j["attention_bias"] = c.qkv_bias;
+  j["attention_dropout"] = 0.0;
+  j["attn_logit_softcapping"] = nullptr;
+  j["cache_implementation"] = "hybrid";
+  j["final_logit_softcapping"] = nullptr;
+  j["head_dim"] = c.head_dim;
+  j["hidden_activation"] = "gelu_pytorch_tanh";
+  j["hidden_size"] = c.n_embd;
+  j["initializer_range"] = 0.02;
+  j["intermediate_size"] = c.n_ff;
+  ordered_json types = ordered_json::array();
+  for (int64_t l = 0; l < c.n_layer; ++l)
+    types.push_back(c.is_local(l) ? "sliding_attention" : "full_attention");
+  j["layer_types"] = types;
+  j["max_position_embeddings"] = c.max_positions;
+  j["num_attention_heads"] = c.n_head;
+  j["num_hidden_layers"] = c.n_layer;
+  j["num_key_value_heads"] = c.n_kv_head;
+  j["query_pre_attn_scalar"] = scores_divisor(c);
+  j["rms_norm_eps"] = c.norm_eps;
+  j["rope_local_base_freq"] = c.rope_theta_local;
+  j["rope_scaling"] = rope_scaling(c);
+  j["rope_theta"] = c.rope_theta;
+  // Where all layers are global their class still wants a window.
+  j["sliding_window"] = c.sliding_window > 0 ? c.sliding_window : c.max_positions;
+  j["sliding_window_pattern"] = c.sliding_window > 0 ? c.global_every : 1;
+}
+
 void read_gpt2(nn::ModelConfig& c, const Reader& r) {
   const std::string activation = r.text("activation_function", "gelu_new");
   if (activation != "gelu_new" && activation != "gelu_pytorch_tanh")
@@ -162,14 +202,7 @@ void read_gpt2(nn::ModelConfig& c, const Reader& r) {
   c.tied = r.flag("tie_word_embeddings", true);
 }
 
-void read_rope(nn::ModelConfig& c, const Reader& r) {
-  // Newer files hold both in rope_parameters, older ones in rope_theta and rope_scaling.
-  const json* parameters = r.find("rope_parameters");
-  const json* scaling = parameters != nullptr ? parameters : r.find("rope_scaling");
-  c.rope_theta = r.number("rope_theta", 1e4);
-  if (scaling == nullptr) return;
-  if (!scaling->is_object()) throw Error(r.where(), "rope_scaling: got something else, expected an object");
-  const Reader s(*scaling, r.where() + " rope_scaling");
+void read_rope_scaling(nn::ModelConfig& c, const Reader& s) {
   c.rope_theta = s.number("rope_theta", c.rope_theta);
   const std::string type = s.text("rope_type", s.text("type", "default"));
   if (type == "default") return;
@@ -180,6 +213,89 @@ void read_rope(nn::ModelConfig& c, const Reader& r) {
   c.rope_low_freq_factor = s.number("low_freq_factor", 1);
   c.rope_high_freq_factor = s.number("high_freq_factor", 4);
   c.rope_original_positions = s.integer("original_max_position_embeddings", 8192);
+}
+
+void read_rope(nn::ModelConfig& c, const Reader& r, double default_theta) {
+  // Newer files hold both in rope_parameters, older ones in rope_theta and rope_scaling.
+  const json* parameters = r.find("rope_parameters");
+  const json* scaling = parameters != nullptr ? parameters : r.find("rope_scaling");
+  c.rope_theta = r.number("rope_theta", default_theta);
+  if (scaling == nullptr) return;
+  if (!scaling->is_object()) throw Error(r.where(), "rope_scaling: got something else, expected an object");
+  read_rope_scaling(c, Reader(*scaling, r.where() + " rope_scaling"));
+}
+
+// Local and global layers have frequencies of their own; newer files hold both in rope_parameters.
+void read_gemma_rope(nn::ModelConfig& c, const Reader& r) {
+  c.rope_theta_local = r.number("rope_local_base_freq", 1e4);
+  const json* parameters = r.find("rope_parameters");
+  if (parameters == nullptr || !parameters->is_object() || !parameters->contains("full_attention"))
+    return read_rope(c, r, 1e6);
+  const Reader by_type(*parameters, r.where() + " rope_parameters");
+  c.rope_theta = 1e6;
+  for (const char* type : {"full_attention", "sliding_attention"}) {
+    const json* found = by_type.find(type);
+    if (found == nullptr) continue;
+    if (!found->is_object()) throw Error(by_type.where(), "{}: expected an object", type);
+    const Reader own(*found, by_type.where() + " " + type);
+    if (std::string_view(type) == "full_attention") {
+      read_rope_scaling(c, own);
+    } else {
+      c.rope_theta_local = own.number("rope_theta", c.rope_theta_local);
+      if (const std::string kind = own.text("rope_type", "default"); kind != "default")
+        throw Error(own.where(), "rope_type: got '{}', expected default", kind);
+    }
+  }
+}
+
+// Which layers are local: every n-th is not, by sliding_window_pattern or, in newer files, layer_types.
+void read_gemma_layers(nn::ModelConfig& c, const Reader& r) {
+  c.sliding_window = r.integer("sliding_window", 4096);
+  c.global_every = r.integer("sliding_window_pattern", r.integer("_sliding_window_pattern", 6));
+  if (const json* types = r.find("layer_types")) {
+    if (!types->is_array() || static_cast<int64_t>(types->size()) != c.n_layer)
+      throw Error(r.where(), "layer_types: expected a list of {} layers", c.n_layer);
+    const auto global = std::find(types->begin(), types->end(), "full_attention");
+    if (global != types->end()) c.global_every = global - types->begin() + 1;
+    // Without a global layer any number beyond the last will do.
+    if (global == types->end() && c.global_every <= c.n_layer) c.global_every = c.n_layer + 1;
+    for (int64_t l = 0; l < c.n_layer; ++l) {
+      const bool local = (l + 1) % c.global_every != 0;
+      if ((*types)[static_cast<size_t>(l)] != (local ? "sliding_attention" : "full_attention"))
+        throw Error(r.where(), "layer_types: got '{}' at {}, expected every {}th full_attention alone",
+                    (*types)[static_cast<size_t>(l)].dump(-1, ' ', false, json::error_handler_t::replace), l,
+                    c.global_every);
+    }
+  }
+  if (c.global_every == 1) c.sliding_window = c.global_every = 0;
+}
+
+// Gemma 3. Its multimodal files state only what differs from these defaults of the class.
+void read_gemma(nn::ModelConfig& c, const Reader& r) {
+  for (const char* key : {"attn_logit_softcapping", "final_logit_softcapping"})
+    if (r.find(key) != nullptr) throw Error(r.where(), "{}: got a number, expected null", key);
+  if (r.flag("use_bidirectional_attention", false))
+    throw Error(r.where(), "use_bidirectional_attention: got true, expected false");
+  if (const std::string activation = r.text("hidden_activation", "gelu_pytorch_tanh");
+      activation != "gelu_pytorch_tanh")
+    throw Error(r.where(), "hidden_activation: got '{}', expected gelu_pytorch_tanh", activation);
+  c.vocab_size = r.integer("vocab_size", 262208);
+  c.n_embd = r.integer("hidden_size", 2304);
+  c.n_layer = r.integer("num_hidden_layers", 26);
+  c.n_head = r.integer("num_attention_heads", 8);
+  c.n_kv_head = r.integer("num_key_value_heads", 4);
+  c.head_dim = r.integer("head_dim", 256);
+  c.n_ff = r.integer("intermediate_size", 9216);
+  c.max_positions = r.integer("max_position_embeddings", 131072);
+  c.norm_eps = r.number("rms_norm_eps", 1e-6);
+  c.tied = r.flag("tie_word_embeddings", true);
+  c.qkv_bias = c.out_bias = r.flag("attention_bias", false);
+  const double divisor = r.number("query_pre_attn_scalar", 256);
+  if (!(divisor > 0)) throw Error(r.where(), "query_pre_attn_scalar: got {}, expected more than 0", divisor);
+  c.attention_scale = divisor == static_cast<double>(c.head_dim) ? 0 : 1 / std::sqrt(divisor);
+  c.embedding_scale = c.n_embd > 0 ? nn::gemma_embedding_scale(c.n_embd) : 1;
+  read_gemma_layers(c, r);
+  read_gemma_rope(c, r);
 }
 
 void read_llama_like(nn::ModelConfig& c, const Reader& r) {
@@ -201,34 +317,41 @@ void read_llama_like(nn::ModelConfig& c, const Reader& r) {
   c.tied = r.flag("tie_word_embeddings", false);
   if (c.family != "qwen2") c.qkv_bias = c.out_bias = r.flag("attention_bias", false);
   if (c.family == "llama") c.mlp_bias = r.flag("mlp_bias", false);
-  read_rope(c, r);
+  read_rope(c, r, 1e4);
+  if (const json* types = r.find("layer_types");
+      types != nullptr && !(types->is_array() && std::all_of(types->begin(), types->end(), [](const json& t) {
+                              return t == "full_attention";
+                            })))
+    throw Error(r.where(), "layer_types: expected full_attention alone; windows are Gemma 3's only");
   if (r.flag("use_sliding_window", false) && r.integer("sliding_window", c.max_positions) < c.max_positions)
     throw Error(r.where(), "use_sliding_window: got true, expected false; windows are not supported");
 }
 
+// Overwrites what is said here; the rest stays.
 void read_files(ModelFiles& files, const Reader& r) {
-  const std::string dtype = r.text("torch_dtype", r.text("dtype", "float32"));
-  files.dtype = dtype == "float32" ? kernels::DType::f32 : kernels::DType::bf16;
-  files.bos_token_id = r.integer("bos_token_id", -1);
-  files.eos_token_ids = r.integers("eos_token_id");
-  files.pad_token_id = r.integer("pad_token_id", -1);
+  const std::string dtype = r.text("torch_dtype", r.text("dtype", ""));
+  if (!dtype.empty()) files.dtype = dtype == "float32" ? kernels::DType::f32 : kernels::DType::bf16;
+  files.bos_token_id = r.integer("bos_token_id", files.bos_token_id);
+  if (r.find("eos_token_id") != nullptr) files.eos_token_ids = r.integers("eos_token_id");
+  files.pad_token_id = r.integer("pad_token_id", files.pad_token_id);
 }
 
 }  // namespace
 
 std::string config_to_json(const nn::ModelConfig& config, const ModelFiles& files) {
   nn::check(config, "config.json");
-  if (config.family == "gemma3")
-    throw Error("config.json", "family: got gemma3, which cannot be written yet");
   ordered_json j;
   const char* architecture = config.family == "gpt2"    ? "GPT2LMHeadModel"
                              : config.family == "llama" ? "LlamaForCausalLM"
                              : config.family == "qwen2" ? "Qwen2ForCausalLM"
-                                                        : "Qwen3ForCausalLM";
+                             : config.family == "qwen3" ? "Qwen3ForCausalLM"
+                                                        : "Gemma3ForCausalLM";
   j["architectures"] = {architecture};
-  j["model_type"] = config.family;
+  j["model_type"] = config.family == "gemma3" ? "gemma3_text" : config.family;
   if (config.family == "gpt2")
     write_gpt2(j, config);
+  else if (config.family == "gemma3")
+    write_gemma(j, config);
   else
     write_llama_like(j, config);
   j["bos_token_id"] = token_id(files.bos_token_id);
@@ -248,16 +371,31 @@ nn::ModelConfig config_from_json(std::string_view text, std::string_view where, 
     throw Error(where, "got something that is not a JSON object, expected a model's config.json");
   const Reader r(j, where);
   const std::string type = r.text("model_type", "");
-  if (type != "gpt2" && type != "llama" && type != "qwen2" && type != "qwen3")
-    throw Error(where, "model_type: got '{}', expected gpt2, llama, qwen2 or qwen3", type);
-  nn::ModelConfig c = nn::family_defaults(type);
-  c.vocab_size = r.integer("vocab_size");
-  if (type == "gpt2")
+  // Models of text and images keep the language model's part in an object of its own.
+  const json* text_config = type == "gemma3" ? r.find("text_config") : nullptr;
+  if (text_config != nullptr && !text_config->is_object())
+    throw Error(where, "text_config: got something else, expected an object");
+  const Reader own(text_config != nullptr ? *text_config : j, where);
+  const std::string family = type.starts_with("gemma3") ? own.text("model_type", "gemma3_text") : type;
+  if (family == "gemma" || family == "gemma2")
+    throw Error(where, "model_type: got '{}': of the Gemma models only Gemma 3 can be run", type);
+  if (family != "gpt2" && family != "llama" && family != "qwen2" && family != "qwen3" &&
+      family != "gemma3_text")
+    throw Error(where, "model_type: got '{}', expected gpt2, llama, qwen2, qwen3 or gemma3", type);
+  nn::ModelConfig c = nn::family_defaults(family == "gemma3_text" ? "gemma3" : family);
+  if (c.family != "gemma3") c.vocab_size = r.integer("vocab_size");
+  if (c.family == "gpt2")
     read_gpt2(c, r);
+  else if (c.family == "gemma3")
+    read_gemma(c, own);
   else
     read_llama_like(c, r);
   nn::check(c, where);
-  if (files != nullptr) read_files(*files, r);
+  if (files != nullptr) {
+    *files = {};
+    read_files(*files, own);
+    if (text_config != nullptr) read_files(*files, r);
+  }
   return c;
 }
 

@@ -30,7 +30,7 @@ std::vector<float> logits_of(nn::Parameters& p, const std::vector<int32_t>& toke
 TEST(TransformersParity, Writes) {
   const char* root = std::getenv("TUMBLER_PARITY_DIR");
   if (root == nullptr) GTEST_SKIP() << "run by tests/golden/transformers_parity.py";
-  for (const std::string& name : nn::written_names()) {
+  for (const std::string& name : nn::tiny_names()) {
     nn::ModelConfig config = nn::tiny_config(name);
     if (name == "llama") {
       config.rope_scaling = "llama3";
@@ -38,6 +38,10 @@ TEST(TransformersParity, Writes) {
       config.rope_original_positions = 16;
     }
     if (name == "qwen2") config.n_embd = config.n_head * config.head_dim;  // its class knows no other
+    if (name == "gemma3") {
+      config.n_embd = 16;  // with f32 weights its class does not round sqrt(n_embd) to bf16
+      config.embedding_scale = 4;
+    }
     nn::Parameters p(config, {.gradients = false});
     nn::randomize(p, 1);
     const nn::TinyBatch batch(config, 1, config.max_positions, 2);

@@ -141,6 +141,10 @@ TEST(SafetensorsHeader, AcceptsTheSmallest) {
   EXPECT_TRUE(parse(image(R"({"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}})", "1234")).ok());
 }
 
+// Findings in others' readers, each a line below: no comparison with the file's length (mlx #3409), products
+// that a zero makes harmless (LiteRT #9254, #9255), 2^32 * 2^32 (stable-diffusion.cpp #1876), header lengths
+// that wrap and sizes from shapes beside offsets (fastllm #712, nntrainer #4334), unknown types that skip all
+// checks (imp #1603).
 TEST(SafetensorsHeader, RefusesWhatIsWrong) {
   const auto tensor = [](std::string_view shape, std::string_view offsets, std::string_view dtype = "F32") {
     return fmt::format(R"({{"a":{{"dtype":"{}","shape":{},"data_offsets":{}}}}})", dtype, shape, offsets);

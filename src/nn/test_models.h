@@ -53,13 +53,6 @@ inline const std::vector<std::string>& tiny_names() {
   return names;
 }
 
-// Those that formats/ writes.
-inline std::vector<std::string> written_names() {
-  std::vector<std::string> names = tiny_names();
-  std::erase(names, "gemma3");
-  return names;
-}
-
 // Nothing is zero or one, so that every tensor matters to the loss.
 inline void randomize(Parameters& p, uint64_t seed) {
   uint64_t stream = 0;

@@ -53,6 +53,8 @@ def write_theirs(root):
         "llama_bias": transformers.LlamaConfig(**sizes, attention_bias=True, mlp_bias=True, tie_word_embeddings=True),
         "qwen2": transformers.Qwen2Config(**sizes, tie_word_embeddings=True),
         "qwen3": transformers.Qwen3Config(**sizes, head_dim=16, tie_word_embeddings=True),
+        "gemma3": transformers.Gemma3TextConfig(**dict(sizes, hidden_size=64, num_hidden_layers=7), head_dim=16, sliding_window=9,
+                                                  query_pre_attn_scalar=16),
     }
     for name, config in configs.items():
         torch.manual_seed(len(name))
