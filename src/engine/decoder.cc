@@ -38,7 +38,8 @@ class Decoder::Implementation {
     widest_ = std::max({C, config_.n_head * config_.head_dim, config_.n_ff});
     nn::ArenaLayout sizes;
     lay_out(sizes);
-    arena_ = nn::Arena(sizes.size_bytes());
+    // Sized for a prompt and then used a row at a time: small pages take only what rows touch.
+    arena_ = nn::Arena(sizes.size_bytes(), /*huge_pages=*/false);
     nn::ArenaLayout views(&arena_);
     lay_out(views);
     if (config_.rope()) nn::rope_table(config_, cos_sin_, capacity_);
@@ -46,7 +47,7 @@ class Decoder::Implementation {
     const int64_t pages = sequences_ * ((capacity_ + kPageTokens - 1) / kPageTokens);
     pages_ = PageTable(sequences_, pages);
     page_bytes_ = config_.n_layer * layer_bytes();
-    cache_ = nn::Arena(pages * page_bytes_);
+    cache_ = nn::Arena(pages * page_bytes_, /*huge_pages=*/false);
   }
 
   explicit Implementation(Model&& model, const DecoderOptions& options)

@@ -6,7 +6,7 @@
 
 namespace tumbler::nn {
 
-Arena::Arena(int64_t size_bytes) : size_(size_bytes) {
+Arena::Arena(int64_t size_bytes, bool huge_pages) : size_(size_bytes) {
   if (size_ <= 0) return;
   // A private anonymous map is zero, page aligned, and costs memory page by page as it is touched.
   void* data = mmap(nullptr, static_cast<size_t>(size_), PROT_READ | PROT_WRITE,
@@ -18,7 +18,7 @@ Arena::Arena(int64_t size_bytes) : size_(size_bytes) {
   data_ = data;
   // Weights are streamed through once a product: with 4 KB pages the TLB (2048 entries, 8 MB) misses all the
   // way.
-  madvise(data_, static_cast<size_t>(size_), MADV_HUGEPAGE);
+  madvise(data_, static_cast<size_t>(size_), huge_pages ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
 Arena::~Arena() {

@@ -21,7 +21,8 @@ class Arena {
  public:
   Arena() = default;
   // Pages are zero, and take memory only once touched. Throws Error where the address space cannot be had.
-  explicit Arena(int64_t size_bytes);
+  // huge_pages: what is touched counts in steps of 2 MB.
+  explicit Arena(int64_t size_bytes, bool huge_pages = true);
   ~Arena();
   Arena(Arena&& other) noexcept { swap(other); }
   Arena& operator=(Arena&& other) noexcept {
