@@ -431,13 +431,8 @@ inline void packed_round_input(const PackedInput& inp, int64_t first_row, int64_
       halves[half] =
           static_cast<int32_t>(sum(min(total, set(2048.0f))));  // a number even where inputs are not
     }
-    int16_t* q16 = inp.q16 + i * kSmallBlock;
-    for (int j = 0; j < kSmallBlock; j += 4) {
-      q16[j] = q[j];
-      q16[j + 1] = q[j + 2];
-      q16[j + 2] = q[j + 1];
-      q16[j + 3] = q[j + 3];
-    }
+    store_wide(inp.q16 + i * kSmallBlock, q);
+    store_wide(inp.q16 + i * kSmallBlock + 16, q + 16);
     inp.sums[3 * i] = halves[0] + halves[1];
     inp.sums[3 * i + 1] = halves[0];
     inp.sums[3 * i + 2] = halves[1];

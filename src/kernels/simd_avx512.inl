@@ -264,6 +264,12 @@ TUMBLER_INLINE Bytes upper_bytes(Bytes a) {
 TUMBLER_INLINE Bytes operator^(Bytes a, uint8_t mask) {
   return {_mm512_xor_si512(a.v, _mm512_set1_epi8(static_cast<char>(mask)))};
 }
+// 16 bytes as 16 bits; of each 4 the first, third, second, fourth.
+TUMBLER_INLINE void store_wide(int16_t* to, const int8_t* from) {
+  const __m256i wide = _mm256_cvtepi8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to),
+                      _mm256_shufflehi_epi16(_mm256_shufflelo_epi16(wide, 0xd8), 0xd8));
+}
 TUMBLER_INLINE Ints pair_sums(Shorts a) {
   return {_mm512_madd_epi16(a, _mm512_set1_epi16(1))};
 }
