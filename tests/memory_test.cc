@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 #include <zlib.h>
 
+#include "crawl/test_files.h"
 #include "io/file.h"
 #include "program.h"
 #include "tiny_crawl.h"
@@ -16,21 +17,6 @@ namespace tumbler {
 namespace {
 
 constexpr int64_t kMB = int64_t{1} << 20;
-
-// bits as zlib's: 31 is a gzip member.
-std::string gzip(const std::string& bytes) {
-  z_stream z{};
-  deflateInit2(&z, 1, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY);
-  std::string out(deflateBound(&z, bytes.size()), '\0');
-  z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
-  z.avail_in = static_cast<uInt>(bytes.size());
-  z.next_out = reinterpret_cast<Bytef*>(out.data());
-  z.avail_out = static_cast<uInt>(out.size());
-  deflate(&z, Z_FINISH);
-  out.resize(z.total_out);
-  deflateEnd(&z);
-  return out;
-}
 
 struct Block {
   std::string plain, members;  // the same records, one after another and as a gzip member each
@@ -50,7 +36,7 @@ Block make_block() {
         tests::record(fmt::format("http://block.example/{}.html", i),
                       tests::page(static_cast<uint64_t>(i), i % 2 == 0 ? 12 : 1, head + "</ul>"));
     block.plain += record;
-    block.members += gzip(record);
+    block.members += crawl::test::deflated(record);
     ++block.pages;
   }
   return block;
@@ -101,9 +87,9 @@ TEST(SlowMemory, PagesOfTenMillionCharacters) {
   ASSERT_LT(paragraphs.size(), 10'000'000u);
   {
     std::ofstream file(tumbler.directory() / "large.warc.gz", std::ios::binary);
-    const std::string member = gzip(tests::record("http://large.example/", paragraphs));
+    const std::string member = crawl::test::deflated(tests::record("http://large.example/", paragraphs));
     for (int i = 0; i < 4; ++i) file << member;
-    file << gzip(tests::record("http://small.example/", tests::page(2, 12)));
+    file << crawl::test::deflated(tests::record("http://small.example/", tests::page(2, 12)));
   }
   ASSERT_EQ(tumbler.run("data build --input large.warc.gz --output out --memory-mb 16 --threads 2"), 0)
       << tumbler.errors();

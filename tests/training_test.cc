@@ -164,6 +164,16 @@ TEST_F(SlowTraining, ARunIsNotOverwrittenAndAWrongKeyIsNamed) {
   EXPECT_NE(errors().find("did you mean 'steps'"), std::string::npos) << errors();
 }
 
+TEST_F(SlowTraining, HeldOutShardsWithoutTextAreRefusedBeforeTheFirstStep) {
+  ASSERT_EQ(shell("tokens build --input 'data/documents/*.jsonl.zst' --tokenizer tokenizer --output unheld "
+                  "--held-out-fraction 1e-9"),
+            0)
+      << errors();
+  EXPECT_EQ(shell(train("unheld_run", "--set 'heldout=[\"unheld/held_out.ds\"]'")), 1);
+  EXPECT_NE(errors().find("heldout: got 1 shards with no text"), std::string::npos) << errors();
+  EXPECT_FALSE(fs::exists(directory_ / "unheld_run" / "metrics.jsonl"));
+}
+
 TEST_F(SlowTraining, AFullDiskIsAnErrorAndEarlierCheckpointsStay) {
   const fs::path disk = directory_ / "disk";
   fs::create_directories(disk);

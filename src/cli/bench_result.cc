@@ -42,7 +42,7 @@ void print_result(const BenchResult& r, bool json) {
       {"bench", r.bench},
       {"config", r.config},
       {"isa", kernels::isa_name(kernels::active_isa())},
-      {"threads", kernels::thread_count()},
+      {"threads", r.config.value("threads", kernels::thread_count())},
       {"value", rounded(middle)},
       {"unit", r.unit},
       {"peak", r.peak > 0 ? nlohmann::ordered_json(rounded(r.peak)) : nlohmann::ordered_json(nullptr)},

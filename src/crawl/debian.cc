@@ -90,7 +90,7 @@ void download(const std::vector<std::string>& names, const fs::path& cache, cons
 }
 
 // The HTML of a package that is installed on this machine, copied with its paths.
-bool copy_installed(const std::string& name, const fs::path& root, const fs::path& log) {
+bool copy_installed(const std::string& name, const fs::path& root) {
   if (!find_program("dpkg-query")) return false;
   const fs::path list = root.string() + ".list";
   if (run_program({"dpkg-query", "-L", name}, "/", list) != 0) return false;
@@ -106,7 +106,6 @@ bool copy_installed(const std::string& name, const fs::path& root, const fs::pat
     fs::create_directories(target.parent_path(), error);
     any |= fs::copy_file(file, target, error);
   }
-  (void)log;
   return any;
 }
 
@@ -138,7 +137,7 @@ std::vector<UnpackedPackage> unpack_packages(const std::vector<std::string>& nam
                     "{}: dpkg-deb can't unpack it ({}); free some space, or delete the file so that it is "
                     "fetched again",
                     deb->second.string(), last_lines(log));
-    } else if (copy_installed(name, package.root, log)) {
+    } else if (copy_installed(name, package.root)) {
       log::warn("{}: not fetched; its documentation as installed on this machine is used", name);
     } else {
       throw Error("crawl",

@@ -65,9 +65,8 @@ std::vector<Compressed> compress_baselines(std::string_view text, std::string_vi
   std::vector<Compressed> results = {{"gzip -9", bits(gzip_size(text))},
                                      {"zstd -19", bits(zstd_size(text, {}))},
                                      {"xz -9", bits(xz_size(text))}};
-  // zstd's window ends at 128 MiB: the last part of a longer training text is what it can use.
-  constexpr size_t kWindow = size_t{1} << 27;
-  const size_t most = kWindow - std::min(kWindow, text.size());
+  // The last part of a longer training text is what zstd can use.
+  const size_t most = kLongestWindow - std::min(kLongestWindow, text.size());
   if (training_text.size() > most) training_text.remove_prefix(training_text.size() - most);
   if (!training_text.empty())
     results.push_back(

@@ -7,6 +7,9 @@
 
 namespace tumbler::pipeline {
 
+// zstd's longest window is 128 MiB: of a longer training text it can use no more.
+constexpr size_t kLongestWindow = size_t{1} << 27;
+
 struct Compressed {
   std::string name;  // "gzip -9", "xz -9", "zstd -19", "zstd -19 after reading the training text"
   double bits_per_byte = 0;

@@ -13,7 +13,8 @@ namespace fs = std::filesystem;
 namespace tumbler::pipeline {
 namespace {
 
-// The documents that were trained on, one after the other.
+// The documents that were trained on, one after the other; of more than a compressor can look back on, the
+// last.
 std::string training_text(const RunLayout& layout, double held_out_fraction) {
   std::string all;
   for (const fs::path& path : io::glob((layout.data() / "documents" / "*.jsonl.zst").string())) {
@@ -23,6 +24,7 @@ std::string training_text(const RunLayout& layout, double held_out_fraction) {
       if (document.is_discarded()) continue;
       const std::string body = text(document, "text");
       if (!tokens::is_held_out(text(document, "id"), body, held_out_fraction)) all += body + "\n";
+      if (all.size() > 2 * kLongestWindow) all.erase(0, all.size() - kLongestWindow);
     }
   }
   return all;

@@ -18,11 +18,11 @@ body { margin:0 auto; max-width:60rem; padding:2rem 1rem 5rem; background:var(--
 h1 { font-size:2rem; margin:0 } h2 { margin:3rem 0 .6rem; font-size:1.35rem; border-bottom:1px solid var(--line); padding-bottom:.3rem }
 h3 { font-size:1rem; margin:1.6rem 0 .4rem } p { margin:.5rem 0 } a { color:var(--s0) }
 .sub,.note,figcaption,th { color:var(--dim) } .note { font-size:.9rem }
-nav { margin:1rem 0; font-size:.9rem } nav a { margin-right:1rem; text-decoration:none }
+nav { display:flex; flex-wrap:wrap; gap:.1rem 1rem; margin:1rem 0; font-size:.9rem } nav a { text-decoration:none; white-space:nowrap }
 .cards { display:grid; grid-template-columns:repeat(auto-fit,minmax(10rem,1fr)); gap:.7rem; margin:1rem 0 }
-.card { background:var(--card); border-radius:8px; padding:.8rem 1rem } .card b { display:block; font-size:1.45rem; line-height:1.3 } .card span { color:var(--dim); font-size:.85rem }
+.card { background:var(--card); border-radius:8px; padding:.8rem 1rem } .card b { display:block; font-size:1.35rem; line-height:1.3; white-space:nowrap } .card span { color:var(--dim); font-size:.85rem }
 table { border-collapse:collapse; width:100%; font-size:.9rem; margin:.6rem 0 } th,td { text-align:left; padding:.3rem .6rem .3rem 0; border-bottom:1px solid var(--line); vertical-align:top } th { font-weight:500 } .r { text-align:right; font-variant-numeric:tabular-nums; white-space:nowrap }
-.scroll { overflow-x:auto }
+.scroll { overflow-x:auto } .stages td:first-child { white-space:nowrap } .stages td:nth-child(2) { min-width:9rem } .blank { color:var(--dim) }
 figure { margin:1rem 0 } figcaption { font-size:.85rem; margin-bottom:.2rem } svg { width:100%; height:auto; display:block }
 .grid { stroke:var(--line) } .tick { fill:var(--dim); font:11px system-ui,sans-serif } .line { fill:none; stroke-width:1.6; stroke-linejoin:round }
 .line.s0{stroke:var(--s0)} .line.s1{stroke:var(--s1)} .line.s2{stroke:var(--s2)} .line.s3{stroke:var(--s3)} .line.s4{stroke:var(--s4)}
@@ -32,7 +32,7 @@ figure { margin:1rem 0 } figcaption { font-size:.85rem; margin-bottom:.2rem } sv
 pre,.text { background:var(--card); border-radius:8px; padding:.7rem .9rem; font:13.5px/1.5 ui-monospace,monospace; white-space:pre-wrap; overflow-wrap:anywhere; margin:.4rem 0 1rem } .text b { font-weight:700 }
 .tok { border-radius:3px; padding:.06em 0 } .tok:nth-child(5n){background:color-mix(in srgb,var(--s0) 24%,transparent)} .tok:nth-child(5n+1){background:color-mix(in srgb,var(--s1) 24%,transparent)} .tok:nth-child(5n+2){background:color-mix(in srgb,var(--s2) 24%,transparent)} .tok:nth-child(5n+3){background:color-mix(in srgb,var(--s3) 24%,transparent)} .tok:nth-child(5n+4){background:color-mix(in srgb,var(--s4) 24%,transparent)}
 .p { border-radius:3px } details { margin:.4rem 0 } summary { cursor:pointer; color:var(--s0) }
-@media (max-width:36rem) { .bar { grid-template-columns:7.5rem 1fr 6rem; gap:.4rem; font-size:.82rem } h1 { font-size:1.6rem } }
+@media (max-width:36rem) { .bar { grid-template-columns:7.5rem 1fr 6.7rem; gap:.4rem; font-size:.82rem } h1 { font-size:1.6rem } }
 @media print { body { max-width:none } details > * { display:block } }
 )css";
 

@@ -9,7 +9,9 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "io/file.h"
+#include "io/lines.h"
 #include "pipeline/compressors.h"
+#include "pipeline/report_data.h"
 #include "pipeline/runner.h"
 #include "pipeline/svg.h"
 
@@ -130,6 +132,23 @@ TEST_F(Runner, ADamagedRecordIsNamed) {
   run({shell("a", "true")});
   io::write_file(run_ / "pipeline" / "a.json", "{\"name\":");
   EXPECT_THROW(run({shell("a", "true")}), Error);
+}
+
+TEST(Report, ADroppedPageIsCutBetweenCharacters) {
+  const fs::path run = fs::temp_directory_path() / ("tumbler_report_" + std::to_string(::getpid()));
+  fs::create_directories(run / "data" / "removed");
+  io::write_file(run / "data" / "funnel.json", R"({"filters":[]})");
+  std::string japanese = "a";  // 240 bytes end inside a character of three
+  for (int i = 0; i < 200; ++i) japanese += "日";
+  {
+    io::LineWriter removed(run / "data" / "removed" / "00000.jsonl.zst");
+    removed.write_line(nlohmann::json{{"filter", "language"}, {"reason", "x"}, {"text", japanese}}.dump());
+    removed.commit();
+  }
+  const std::string html = data_section(RunLayout{run});
+  fs::remove_all(run);
+  EXPECT_NE(html.find("日 …</div>"), std::string::npos);
+  EXPECT_NO_THROW(nlohmann::json(html).dump()) << "which refuses what is not UTF-8";
 }
 
 TEST(Svg, EscapesAndDrawsFinitePointsOnly) {

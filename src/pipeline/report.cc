@@ -42,7 +42,7 @@ std::string stages_section(const std::vector<StageRecord>& records, const Traini
   }
   std::string commands;
   for (const StageRecord& r : records) commands += shell_line(r.command) + "\n";
-  return bar_chart(bars) + table(rows, {2, 3, 4}) +
+  return bar_chart(bars) + "<div class='stages'>" + table(rows, {2, 3, 4}) + "</div>" +
          fmt::format("<details><summary>The commands</summary><pre>{}</pre></details>",
                      escape_html(commands));
 }
@@ -71,7 +71,7 @@ std::string training_section(const RunLayout& layout, const TrainingCurves& curv
 
 std::string samples_section(const TrainingCurves& curves) {
   if (curves.samples.empty()) return missing("Sampling");
-  // A few steps, spread over the run, for the first prompts.
+  // A few steps of each prompt, spread over the run.
   std::map<std::string, std::vector<const TrainingCurves::Sample*>> by_prompt;
   for (const auto& sample : curves.samples) by_prompt[sample.prompt].push_back(&sample);
   std::string out = "<p>The same prompts, continued as training went on.</p>";

@@ -61,6 +61,15 @@ std::string languages(const Json& funnel) {
          bar_chart(bars);
 }
 
+// Text cut so that no character is cut and, where a space is near, no word. Says so.
+std::string head(std::string_view text, size_t most) {
+  if (text.size() <= most) return std::string(text);
+  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xc0) == 0x80) --most;
+  const size_t space = text.substr(0, most).find_last_of(" \n");
+  if (space != std::string_view::npos && space + 40 > most) most = space;
+  return std::string(text.substr(0, most)) + " …";
+}
+
 // The first pages that each filter dropped, so that one can judge it.
 std::string dropped_examples(const RunLayout& layout) {
   constexpr size_t kEach = 2;
@@ -72,22 +81,14 @@ std::string dropped_examples(const RunLayout& layout) {
       const Json page = Json::parse(*line, nullptr, /*allow_exceptions=*/false);
       if (page.is_discarded() || text(page, "text").empty() || ++shown[text(page, "filter")] > kEach)
         continue;
-      rows.push_back(
-          {fmt::format("{}<br><span class='note'>{} {}</span>", escape_html(text(page, "filter")),
-                       escape_html(text(page, "reason")), escape_html(text(page, "detail"))),
-           escape_html(text(page, "url")),
-           fmt::format("<div class='text'>{}</div>", escape_html(text(page, "text").substr(0, 240)))});
+      rows.push_back({fmt::format("{}<br><span class='note'>{} {}</span>", escape_html(text(page, "filter")),
+                                  escape_html(text(page, "reason")), escape_html(text(page, "detail"))),
+                      escape_html(text(page, "url")),
+                      fmt::format("<div class='text'>{}</div>", escape_html(head(text(page, "text"), 240)))});
     }
   }
   if (rows.size() == 1) return "";
   return "<details><summary>Some of the dropped pages</summary>" + table(rows, {}) + "</details>";
-}
-
-// Text cut so that no character is cut.
-std::string_view head(std::string_view text, size_t most) {
-  if (text.size() <= most) return text;
-  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xc0) == 0x80) --most;
-  return text.substr(0, most);
 }
 
 // Do the last bytes begin a UTF-8 character that they do not end?
@@ -114,6 +115,23 @@ std::string coloured(const tokens::Tokenizer& tokenizer, std::string_view passag
     ids.clear();
   }
   return out + escape_html(pending) + "</div>";
+}
+
+// A token for people: one of white space alone would be a hole in the line.
+std::string visible(std::string_view bytes) {
+  constexpr std::string_view kNoBreakSpace = "\u00a0";
+  std::string_view rest = bytes;
+  size_t characters = 0;
+  for (; !rest.empty(); ++characters) {
+    if (rest.starts_with(kNoBreakSpace))
+      rest.remove_prefix(kNoBreakSpace.size());
+    else if (std::string_view(" \t\r\n").find(rest[0]) != std::string_view::npos)
+      rest.remove_prefix(1);
+    else
+      return fmt::format("<code>{}</code>", escape_html(bytes));
+  }
+  return fmt::format("<code class='blank'>{} × {}</code>", characters,
+                     bytes.starts_with(kNoBreakSpace) ? "no-break space" : "white space");
 }
 
 }  // namespace
@@ -160,7 +178,7 @@ std::string tokens_section(const RunLayout& layout) {
       by_length.emplace_back(tokenizer.token_bytes(id).size(), id);
   std::sort(by_length.rbegin(), by_length.rend());
   for (size_t i = 0; i < std::min<size_t>(24, by_length.size()); ++i)
-    longest += fmt::format("<code>{}</code> ", escape_html(tokenizer.token_bytes(by_length[i].second)));
+    longest += visible(tokenizer.token_bytes(by_length[i].second)) + " ";
   out += fmt::format("<p>{} tokens in the vocabulary. The longest: {}</p>",
                      human_count(static_cast<double>(tokenizer.vocab_size())), longest);
   const fs::path held_out = layout.tokens() / "held_out.txt";

@@ -15,6 +15,7 @@
 #include <xxhash.h>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "io/file.h"
 
 namespace fs = std::filesystem;
@@ -94,14 +95,11 @@ StageRecord read_record(const fs::path& path) {
 }
 
 // The child: dies with its parent, and speaks on its own stderr as if it had been called by hand.
-[[noreturn]] void become(const std::string& program, const std::vector<std::string>& arguments,
-                         int stdout_fd) {
+[[noreturn]] void become(const std::string& program, char* const* argv, int stdout_fd, pid_t parent) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != parent) ::_exit(127);  // it died before it could be said
   if (stdout_fd >= 0) ::dup2(stdout_fd, STDOUT_FILENO);
-  std::vector<char*> argv = {const_cast<char*>("tumbler")};
-  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
-  argv.push_back(nullptr);
-  ::execv(program.c_str(), argv.data());
+  ::execv(program.c_str(), argv);
   ::_exit(127);
 }
 
@@ -118,9 +116,12 @@ void run_process(const Stage& stage, const std::string& program, StageRecord& re
   fs::path partial = stage.stdout_file;
   if (!partial.empty()) partial += ".partial";
   const int stdout_fd = open_stdout(partial);
+  std::vector<char*> argv = {const_cast<char*>("tumbler")};
+  for (const std::string& argument : stage.command) argv.push_back(const_cast<char*>(argument.c_str()));
+  argv.push_back(nullptr);
   const auto start = std::chrono::steady_clock::now();
-  const pid_t child = ::fork();
-  if (child == 0) become(program, stage.command, stdout_fd);
+  const pid_t parent = ::getpid(), child = ::fork();
+  if (child == 0) become(program, argv.data(), stdout_fd, parent);
   if (stdout_fd >= 0) ::close(stdout_fd);
   if (child < 0) throw Error("pipeline", "cannot start a process{}", errno_text());
   int status = 0;
@@ -177,7 +178,11 @@ StageRecord run_stage(const Stage& stage, size_t index, const std::string& print
   try {
     run_process(stage, program, record);
   } catch (const Error&) {
-    io::write_file(attempts, to_json_text(record, index));
+    try {
+      io::write_file(attempts, to_json_text(record, index));
+    } catch (const Error& error) {  // a full disk, say: what the stage failed of is what matters
+      log::warn("{}", error.what());
+    }
     throw;
   }
   io::write_file(record_path(run, stage), to_json_text(record, index));

@@ -16,6 +16,7 @@
 #include "kernels/peak.h"
 #include "pretrain/bits_per_byte.h"
 #include "pretrain/window_loader.h"
+#include "tokens/shards.h"
 #include "tokens/streaming_decoder.h"
 #include "tokens/tokenizer_json.h"
 #include "train/checkpoint.h"
@@ -93,6 +94,16 @@ kernels::DType get_dtype(const std::string& name) {
   return name == "bf16" ? kernels::DType::bf16 : kernels::DType::f32;
 }
 
+// Found at the first evaluation, it would cost the steps before it.
+void check_held_out(const std::vector<fs::path>& shards) {
+  const auto has_text = [](const fs::path& shard) { return tokens::TokenShardReader(shard).size() > 1; };
+  if (!shards.empty() && std::none_of(shards.begin(), shards.end(), has_text))
+    throw Error("pretrain",
+                "heldout: got {} shards with no text, expected some; hold out a larger fraction (tumbler "
+                "tokens build --held-out-fraction), or leave heldout out",
+                shards.size());
+}
+
 // Begins, resumes or refuses: what is in the output directory decides.
 std::optional<train::Checkpoint> prepare_output(const PretrainOptions& options) {
   io::make_directories(options.output);
@@ -168,6 +179,7 @@ class Run {
     check_config(config_);
     complete_model(config_, tokenizer_);
     heldout_ = find_shards(config_.heldout);
+    check_held_out(heldout_);
     sequences_ = config_.batch_tokens / config_.sequence_length;
     micro_ =
         config_.micro_batch > 0 ? config_.micro_batch : std::max<int64_t>(8192 / config_.sequence_length, 1);

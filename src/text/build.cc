@@ -5,9 +5,11 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/config.h"
@@ -109,13 +111,18 @@ void freeze_manifest(const Manifest& manifest, const fs::path& output) {
 class OutputLock {
  public:
   OutputLock(const fs::path& output, std::string_view name) : path_(output / fmt::format(".lock.{}", name)) {
-    fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (fd_ < 0) throw Error("data build", "{}: cannot be written{}", path_.string(), errno_text());
-    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-      ::close(fd_);
-      throw Error("data build",
-                  "{}: another process is building this; wait for it, or give ranks of their own",
-                  output.string());
+    for (struct stat file{}; fd_ < 0;) {
+      fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+      if (fd_ < 0) throw Error("data build", "{}: cannot be written{}", path_.string(), errno_text());
+      if (::flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        ::close(fd_);
+        throw Error("data build",
+                    "{}: another process is building this; wait for it, or give ranks of their own",
+                    output.string());
+      }
+      // The one before may have removed the file between the two calls: then others would lock another one.
+      if (::fstat(fd_, &file) == 0 && file.st_nlink > 0) return;
+      ::close(std::exchange(fd_, -1));
     }
   }
   OutputLock(const OutputLock&) = delete;
