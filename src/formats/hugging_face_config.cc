@@ -291,7 +291,8 @@ void read_gemma(nn::ModelConfig& c, const Reader& r) {
   c.tied = r.flag("tie_word_embeddings", true);
   c.qkv_bias = c.out_bias = r.flag("attention_bias", false);
   const double divisor = r.number("query_pre_attn_scalar", 256);
-  if (!(divisor > 0)) throw Error(r.where(), "query_pre_attn_scalar: got {}, expected more than 0", divisor);
+  if (!(divisor > 0 && divisor < 1e9) || divisor != std::round(divisor))
+    throw Error(r.where(), "query_pre_attn_scalar: got {}, expected a whole number above 0", divisor);
   c.attention_scale = divisor == static_cast<double>(c.head_dim) ? 0 : 1 / std::sqrt(divisor);
   c.embedding_scale = c.n_embd > 0 ? nn::gemma_embedding_scale(c.n_embd) : 1;
   read_gemma_layers(c, r);

@@ -204,6 +204,7 @@ TEST(HuggingFaceGemma, LayersAndRopeInEverySpelling) {
   refused("/final_logit_softcapping", 30.0, "final_logit_softcapping");
   refused("/attn_logit_softcapping", 50.0, "attn_logit_softcapping");
   refused("/query_pre_attn_scalar", 0, "query_pre_attn_scalar");
+  refused("/query_pre_attn_scalar", 24.00001, "query_pre_attn_scalar");
   refused("/sliding_window", -1, "sliding_window");
   refused("/model_type", "gemma2", "only Gemma 3 can be run");
   refused("/model_type", "gemma", "only Gemma 3 can be run");
