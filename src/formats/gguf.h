@@ -121,6 +121,7 @@ class GgufWriter {
   void set_text(std::string_view key, std::string_view value);
   void set_texts(std::string_view key, std::span<const std::string> values);
   void set_i32s(std::string_view key, std::span<const int32_t> values);
+  void set_f32s(std::string_view key, std::span<const float> values);
 
   // `shape` rows first. CHECKs that rows are whole blocks and that the name is new.
   void add(std::string name, std::vector<int64_t> shape, kernels::WeightType type, Source source);

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include "formats/gguf_tokenizer.h"
 #include "nn/test_models.h"
 #include "tokens/byte_level.h"
+#include "tokens/tokenizer_json.h"
 
 namespace tumbler::formats {
 namespace {
@@ -268,7 +270,8 @@ TEST_F(GgufTokens, SurviveAFile) {
     EXPECT_EQ(back.encode("a<|im_end|><think>", true), t.encode("a<|im_end|><think>", true));
     ModelFiles files;
     read_gguf_token_ids(file, 264, files);
-    EXPECT_EQ(files.bos_token_id, -1) << "the tokenizer names one, but it is not put before text";
+    EXPECT_EQ(files.bos_token_id, 257);
+    EXPECT_TRUE(back.prefix().empty()) << "the tokenizer names one, but it is not put before text";
     EXPECT_EQ(files.eos_token_ids, (std::vector<int64_t>{257, 258}));
   }
   GgufWriter w;
@@ -309,6 +312,98 @@ TEST_F(GgufTokens, WrongListsAreErrors) {
       ModelFiles files;
       EXPECT_THROW(read_gguf_token_ids(file, 258, files), Error);
     }
+}
+
+TEST_F(GgufTokens, WhatBeginsAPromptSurvives) {
+  tokens::TokenizerParts parts = small_tokenizer().parts();
+  parts.prefix = {258};
+  GgufWriter w;
+  write_gguf_tokenizer(w, tokens::Tokenizer::from_parts(parts), 264, {}, "");
+  w.write(path_);
+  EXPECT_EQ(read_gguf_tokenizer(GgufFile(path_)).parts().prefix, std::vector<tokens::TokenId>{258});
+  parts.prefix = {258, 257};
+  GgufWriter two;
+  EXPECT_THROW(write_gguf_tokenizer(two, tokens::Tokenizer::from_parts(parts), 264, {}, ""), Error);
+}
+
+const nlohmann::json& sentence_piece() {
+  static const auto json = nlohmann::json::parse(io::read_file(
+      fs::path(TUMBLER_SOURCE_DIR) / "tests/golden/metaspace_tokenizers.json"))["sentencepiece"];
+  return json;
+}
+
+// Metadata as converters write them for a SentencePiece model.
+void write_pieces(GgufWriter& w, const std::vector<std::string>& pieces, const std::vector<int32_t>& kinds,
+                  const std::vector<float>& scores) {
+  w.set_text("tokenizer.ggml.model", "llama");
+  w.set_text("tokenizer.ggml.pre", "default");
+  w.set_texts("tokenizer.ggml.tokens", pieces);
+  w.set_i32s("tokenizer.ggml.token_type", kinds);
+  w.set_f32s("tokenizer.ggml.scores", scores);
+  w.set_u32("tokenizer.ggml.bos_token_id", 1);
+}
+
+void expect_sentence_piece_ids(const tokens::Tokenizer& t) {
+  const auto& texts = sentence_piece()["texts"];
+  for (size_t i = 0; i < texts.size(); ++i) {
+    const auto text = texts[i].get<std::string>();
+    const auto ids = sentence_piece()["ids"][i].get<std::vector<tokens::TokenId>>();
+    EXPECT_EQ(t.encode(text), ids) << text;
+    EXPECT_EQ(t.decode(ids), sentence_piece()["decoded"][i].get<std::string>()) << text;
+  }
+}
+
+TEST_F(GgufTokens, SentencePieceModelsGiveItsIds) {
+  const auto& golden = sentence_piece();
+  GgufWriter w;
+  write_pieces(w, golden["pieces"], golden["types"], golden["scores"]);
+  w.write(path_);
+  const tokens::Tokenizer t = read_gguf_tokenizer(GgufFile(path_));
+  EXPECT_EQ(t.parts().unk, 0);
+  EXPECT_EQ(t.parts().prefix, std::vector<tokens::TokenId>{1});
+  expect_sentence_piece_ids(t);
+  // As tokenizer.json, whose merges come from the scores; and as a GGUF file of that, whose scores come from
+  // the merges.
+  const std::string json = to_tokenizer_json(t);
+  const auto again = tokens::Tokenizer::from_parts(tokens::parse_tokenizer_json(json, "test"));
+  EXPECT_GT(again.parts().merges.size(), 100u);
+  expect_sentence_piece_ids(again);
+  GgufWriter second;
+  write_gguf_tokenizer(second, again, again.vocab_size() + 3, {}, "");
+  second.write(path_);
+  const tokens::Tokenizer back = read_gguf_tokenizer(GgufFile(path_));
+  expect_sentence_piece_ids(back);
+  EXPECT_EQ(to_tokenizer_json(back), json);
+}
+
+TEST_F(GgufTokens, DamagedSentencePieceModelsAreErrors) {
+  const auto refused = [&](const std::vector<std::string>& pieces, const std::vector<int32_t>& kinds,
+                           const std::vector<float>& scores, const char* part) {
+    GgufWriter w;
+    write_pieces(w, pieces, kinds, scores);
+    w.write(path_);
+    try {
+      read_gguf_tokenizer(GgufFile(path_));
+      ADD_FAILURE() << "accepted, expected " << part;
+    } catch (const Error& e) {
+      EXPECT_NE(std::string(e.what()).find(part), std::string::npos) << e.what();
+    }
+  };
+  // #25969: <0x-1> as a byte wrote before an array.
+  for (const char* byte : {"<0x-1>", "<0x+1>", "<0x 1>", "<0x1>", "<0x001>", "<0xGG>", "0x41", "<0x41", ""})
+    refused({"<unk>", "<s>", byte}, {2, 3, 6}, {0, 0, 0}, "as a byte");
+  refused({"<0x41>", "<s>", "<0x41>"}, {6, 3, 6}, {0, 0, 0}, "once each");
+  refused({"<unk>", "<s>", "a"}, {2, 3, 1}, {0, 0}, "scores: got 2 elements");
+  refused({"<unk>", "<s>", "a"}, {2, 3, 1}, {0, 0, std::nanf("")}, "a score of nan");
+  refused({"<unk>", "<s>", std::string(3 << 20, 'x')}, {2, 3, 1}, {0, 0, 0}, "at most 1024");
+  const auto trained = nlohmann::json::parse(
+      io::read_file(fs::path(TUMBLER_SOURCE_DIR) / "tests/golden/metaspace_tokenizers.json"))["families"];
+  for (const char* name : {"gemma", "unigram_bytes", "bpe_without_bytes"}) {
+    GgufWriter w;
+    const auto t = tokens::Tokenizer::from_parts(
+        tokens::parse_tokenizer_json(trained[name]["tokenizer.json"].dump(), name));
+    EXPECT_THROW(write_gguf_tokenizer(w, t, t.vocab_size(), {}, ""), Error) << name;
+  }
 }
 
 // #25969: a byte token spelled <0x-1>. CVE-2025-49847: a token longer than callers' buffers. Here both are

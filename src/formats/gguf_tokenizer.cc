@@ -5,7 +5,10 @@
 
 #include "base/error.h"
 #include "tokens/byte_level.h"
+#include "tokens/metaspace.h"
+#include "tokens/model.h"
 #include "tokens/tiktoken.h"
+#include "tokens/tokenizer_json.h"
 
 namespace tumbler::formats {
 namespace {
@@ -69,14 +72,14 @@ const Pre& get_pre(const GgufFile& file) {
               printable(name), known);
 }
 
-void require_byte_level(const GgufFile& file) {
+bool is_sentence_piece(const GgufFile& file) {
   const std::string_view model = file.get_text("tokenizer.ggml.model");
-  if (model != "gpt2")
-    throw Error(
-        "gguf",
-        "{}: tokenizer.ggml.model: got '{}'{}, expected gpt2 (byte-level BPE); use a model with such a "
-        "tokenizer",
-        file.path().string(), printable(model), model == "llama" ? " (SentencePiece)" : "");
+  if (model != "gpt2" && model != "llama")
+    throw Error("gguf",
+                "{}: tokenizer.ggml.model: got '{}', expected gpt2 (byte-level BPE) or llama (SentencePiece "
+                "BPE); use a model with such a tokenizer",
+                file.path().string(), printable(model));
+  return model == "llama";
 }
 
 class Reader {
@@ -84,22 +87,77 @@ class Reader {
   explicit Reader(const GgufFile& file) : file_(file), where_(file.path().string()) {}
 
   tokens::TokenizerParts read() {
-    require_byte_level(file_);
-    const Pre& pre = get_pre(file_);
     parts_.name = file_.path().filename().string();
+    bool add_bos = true;
+    if (is_sentence_piece(file_))
+      read_sentence_piece();
+    else
+      add_bos = read_byte_level();
+    parts_.bos = id("tokenizer.ggml.bos_token_id");
+    parts_.eos = id("tokenizer.ggml.eos_token_id");
+    parts_.pad = id("tokenizer.ggml.padding_token_id");
+    if (parts_.bos && file_.find_flag("tokenizer.ggml.add_bos_token").value_or(add_bos))
+      parts_.prefix = {*parts_.bos};
+    return std::move(parts_);
+  }
+
+ private:
+  // Whether prompts begin with the begin-of-text token where the file does not say.
+  bool read_byte_level() {
+    const Pre& pre = get_pre(file_);
     parts_.pattern = pre.pattern;
     parts_.ignore_merges = pre.ignore_merges;
     parts_.nfc = file_.find_flag("tokenizer.ggml.normalizer.nfc").value_or(pre.nfc);
     parts_.add_prefix_space = file_.find_flag("tokenizer.ggml.add_space_prefix").value_or(false);
     read_tokens();
     read_merges();
-    parts_.bos = id("tokenizer.ggml.bos_token_id");
-    parts_.eos = id("tokenizer.ggml.eos_token_id");
-    parts_.pad = id("tokenizer.ggml.padding_token_id");
-    return std::move(parts_);
+    return pre.add_bos;
   }
 
- private:
+  void read_sentence_piece() {
+    parts_.kind = tokens::TokenizerKind::kMetaspaceBpe;
+    parts_.fuse_unk = true;
+    parts_.byte_tokens.assign(256, -1);
+    parts_.nfc = file_.find_flag("tokenizer.ggml.normalizer.nfc").value_or(false);
+    parts_.metaspace.prepend = file_.find_flag("tokenizer.ggml.add_space_prefix").value_or(true);
+    using Strip = tokens::Metaspace::Strip;
+    parts_.metaspace.strip = parts_.metaspace.prepend ? Strip::kOne : Strip::kNone;
+    read_tokens();
+    read_scores();
+    if (const auto unk = id("tokenizer.ggml.unknown_token_id")) parts_.unk = unk;
+    const auto& bytes = parts_.byte_tokens;
+    if (std::all_of(bytes.begin(), bytes.end(), [](TokenId byte) { return byte < 0; }))
+      parts_.byte_tokens.clear();
+  }
+
+  void read_scores() {
+    const auto scores = file_.contents().find("tokenizer.ggml.scores");
+    if (!scores || scores->type != GgufType::array || scores->count != parts_.tokens.size() ||
+        !scores->number(0).has_value())
+      throw Error("gguf",
+                  "{}: tokenizer.ggml.scores: got {} elements, expected a number for each of {} tokens",
+                  where_, scores ? scores->count : 0, parts_.tokens.size());
+    parts_.scores.reserve(scores->count);
+    for (uint64_t i = 0; i < scores->count; ++i) parts_.scores.push_back(scores->number(i).value_or(0));
+  }
+
+  // Of a SentencePiece vocabulary.
+  void add_piece(std::string_view text, TokenId token, int64_t kind) {
+    if (kind == kByte) {
+      const auto byte = tokens::parse_byte_token(text);
+      if (!byte || parts_.byte_tokens[*byte] >= 0)
+        throw Error("gguf",
+                    "{}: tokenizer.ggml.tokens: got '{}' as a byte, expected <0x00> to <0xFF> once each",
+                    where_, printable(text));
+      parts_.byte_tokens[*byte] = token;
+      parts_.tokens.emplace_back(1, static_cast<char>(*byte));
+      return;
+    }
+    const bool has_text = kind == kNormal || kind == kUserDefined;
+    parts_.tokens.push_back(has_text ? tokens::from_metaspace(text) : std::string());
+    if (kind == kUnknown && !parts_.unk) parts_.unk = token;
+  }
+
   std::optional<TokenId> id(std::string_view key) const {
     const std::optional<int64_t> value = file_.find_integer(key);
     if (!value) return std::nullopt;
@@ -130,8 +188,12 @@ class Reader {
       throw Error("gguf", "{}: tokenizer.ggml.token_type: got {} for token {}, expected {} to {}", where_,
                   kind, token, int{kNormal}, int{kByte});
     const bool plain = kind == kNormal || kind == kByte;
-    parts_.tokens.push_back(plain ? tokens::from_byte_level(text) : std::string());
-    if (plain) ids_.emplace(text, token);
+    if (parts_.kind == tokens::TokenizerKind::kMetaspaceBpe) {
+      add_piece(text, token, kind);
+    } else {
+      parts_.tokens.push_back(plain ? tokens::from_byte_level(text) : std::string());
+      if (plain) ids_.emplace(text, token);
+    }
     if (plain || kind == kUnused || text.empty()) return;
     tokens::AddedToken added;
     added.text = text;
@@ -182,6 +244,70 @@ const Pre& pre_of(const tokens::TokenizerParts& parts) {
   return *same_pattern;
 }
 
+TokenKind kind_of(const tokens::Tokenizer& tokenizer, TokenId id) {
+  const tokens::TokenizerParts& parts = tokenizer.parts();
+  if (!tokenizer.has(id)) return kUnused;
+  if (parts.kind == tokens::TokenizerKind::kByteLevel && !tokenizer.is_added(id)) return kNormal;
+  if (parts.unk == id) return kUnknown;
+  if (tokenizer.is_added(id)) return tokenizer.is_special(id) ? kControl : kUserDefined;
+  const std::string_view bytes = tokenizer.token_bytes(id);
+  const bool byte = bytes.size() == 1 && !parts.byte_tokens.empty() &&
+                    parts.byte_tokens[static_cast<unsigned char>(bytes[0])] == id;
+  return byte ? kByte : kNormal;
+}
+
+void write_vocabulary(GgufWriter& writer, const tokens::Tokenizer& tokenizer, int64_t vocab_size) {
+  std::vector<std::string> texts;
+  std::vector<int32_t> kinds;
+  for (TokenId id = 0; id < vocab_size; ++id) {
+    const TokenKind kind = kind_of(tokenizer, id);
+    kinds.push_back(kind);
+    // Tokens that users define are matched in text that has its blanks yet.
+    texts.push_back(kind == kUnused        ? fmt::format("[PAD{}]", id)
+                    : kind == kUserDefined ? std::string(tokenizer.token_bytes(id))
+                                           : tokens::spelling(tokenizer, id));
+  }
+  writer.set_texts("tokenizer.ggml.tokens", texts);
+  writer.set_i32s("tokenizer.ggml.token_type", kinds);
+}
+
+// Scores that lead to the same merges: of each token minus its place in the order in which merges make
+// tokens. Throws Error where there are none: with scores a token is merged from any two tokens that make it.
+std::vector<float> get_scores(const tokens::Tokenizer& tokenizer, int64_t vocab_size) {
+  const tokens::TokenizerParts& parts = tokenizer.parts();
+  const auto refuse = [&](std::string_view what) {
+    throw Error("gguf", "{}: got {}, which tokenizer.ggml.scores cannot say; use another tokenizer",
+                parts.name, what);
+  };
+  if (parts.kind == tokens::TokenizerKind::kUnigram) refuse("a unigram tokenizer");
+  if (parts.metaspace.split) refuse("a tokenizer that splits before each blank");
+  if (parts.ignore_merges) refuse("a tokenizer that ignores merges");
+  std::vector<float> scores(static_cast<size_t>(vocab_size), 0.0f);
+  if (!parts.scores.empty()) {
+    for (size_t id = 0; id < parts.scores.size(); ++id) scores[id] = static_cast<float>(parts.scores[id]);
+    return scores;
+  }
+  int64_t cuts = 0, place = 0;
+  tokens::for_each_cut(tokenizer.model(), [&](TokenId left, TokenId right, TokenId) {
+    ++cuts;
+    if (tokenizer.model().pairs.find(left, right) == tokens::kNoMerge) refuse("a token that has no merge");
+  });
+  if (cuts != static_cast<int64_t>(parts.merges.size())) refuse("merges of one pair into several tokens");
+  TokenId last = -1;
+  for (const auto& [left, right] : parts.merges) {
+    const auto made = static_cast<TokenId>(tokenizer.model().pairs.find(left, right) & 0xFFFFFFFF);
+    if (made == last) continue;
+    if (scores[static_cast<size_t>(made)] != 0) refuse("merges of a token that have others between them");
+    scores[static_cast<size_t>(made)] = static_cast<float>(-++place);
+    last = made;
+  }
+  // What nothing merges into: behind all others.
+  for (TokenId id = 0; id < vocab_size; ++id)
+    if (kind_of(tokenizer, id) == kNormal && scores[static_cast<size_t>(id)] == 0)
+      scores[static_cast<size_t>(id)] = static_cast<float>(-++place);
+  return scores;
+}
+
 }  // namespace
 
 tokens::Tokenizer read_gguf_tokenizer(const GgufFile& file) {
@@ -196,12 +322,7 @@ void read_gguf_token_ids(const GgufFile& file, int64_t vocab_size, ModelFiles& f
                   vocab_size);
     return value;
   };
-  // SentencePiece models begin with it unless the file says otherwise, byte-level ones by their name.
-  bool add_bos = file.find_text("tokenizer.ggml.model").value_or("") == "llama";
-  for (const Pre& pre : kPres)
-    if (file.find_text("tokenizer.ggml.pre").value_or("") == pre.name) add_bos |= pre.add_bos;
-  if (file.find_flag("tokenizer.ggml.add_bos_token").value_or(add_bos))
-    files.bos_token_id = id("tokenizer.ggml.bos_token_id");
+  files.bos_token_id = id("tokenizer.ggml.bos_token_id");
   for (const char* key :
        {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"}) {
     const int64_t value = id(key);
@@ -214,37 +335,38 @@ void read_gguf_token_ids(const GgufFile& file, int64_t vocab_size, ModelFiles& f
 void write_gguf_tokenizer(GgufWriter& writer, const tokens::Tokenizer& tokenizer, int64_t vocab_size,
                           const ModelFiles& files, std::string_view chat_template) {
   const tokens::TokenizerParts& parts = tokenizer.parts();
-  const Pre& pre = pre_of(parts);
-  writer.set_text("tokenizer.ggml.model", "gpt2");
-  writer.set_text("tokenizer.ggml.pre", pre.name);
-  std::vector<std::string> texts;
-  std::vector<int32_t> kinds;
-  for (TokenId id = 0; id < vocab_size; ++id) {
-    const bool used = tokenizer.has(id), added = used && tokenizer.is_added(id);
-    kinds.push_back(!used ? kUnused : !added ? kNormal : tokenizer.is_special(id) ? kControl : kUserDefined);
-    texts.push_back(!used   ? fmt::format("[PAD{}]", id)
-                    : added ? std::string(tokenizer.token_bytes(id))
-                            : tokens::to_byte_level(tokenizer.token_bytes(id)));
+  if (parts.prefix.size() > 1)
+    throw Error("gguf", "{}: prompts begin with {} tokens, expected at most one; use another tokenizer",
+                parts.name, parts.prefix.size());
+  const bool pieces = parts.kind != tokens::TokenizerKind::kByteLevel;
+  const bool nfc = !pieces && pre_of(parts).nfc;
+  writer.set_text("tokenizer.ggml.model", pieces ? "llama" : "gpt2");
+  writer.set_text("tokenizer.ggml.pre", pieces ? "default" : pre_of(parts).name);
+  write_vocabulary(writer, tokenizer, vocab_size);
+  if (pieces) {
+    writer.set_f32s("tokenizer.ggml.scores", get_scores(tokenizer, vocab_size));
+    if (parts.unk) writer.set_u32("tokenizer.ggml.unknown_token_id", *parts.unk);
+  } else {
+    std::vector<std::string> merges;
+    for (const auto& [left, right] : tokens::recover_merges(tokenizer))
+      merges.push_back(tokens::spelling(tokenizer, left) + " " + tokens::spelling(tokenizer, right));
+    writer.set_texts("tokenizer.ggml.merges", merges);
   }
-  writer.set_texts("tokenizer.ggml.tokens", texts);
-  writer.set_i32s("tokenizer.ggml.token_type", kinds);
-  std::vector<std::string> merges;
-  for (const auto& [left, right] : tokens::recover_merges(tokenizer))
-    merges.push_back(tokens::to_byte_level(tokenizer.token_bytes(left)) + " " +
-                     tokens::to_byte_level(tokenizer.token_bytes(right)));
-  writer.set_texts("tokenizer.ggml.merges", merges);
   const auto set_id = [&](const char* key, int64_t id) {
     if (id >= 0) writer.set_u32(key, id);
   };
-  set_id("tokenizer.ggml.bos_token_id", parts.bos.value_or(static_cast<TokenId>(files.bos_token_id)));
+  set_id("tokenizer.ggml.bos_token_id", !parts.prefix.empty()
+                                            ? parts.prefix[0]
+                                            : parts.bos.value_or(static_cast<TokenId>(files.bos_token_id)));
   const auto& eos = files.eos_token_ids;
   set_id("tokenizer.ggml.eos_token_id", !eos.empty() ? eos.front() : parts.eos.value_or(-1));
   if (eos.size() > 1) set_id("tokenizer.ggml.eot_token_id", eos.back());
   if (eos.size() > 2) set_id("tokenizer.ggml.eom_token_id", eos[1]);
   set_id("tokenizer.ggml.padding_token_id", parts.pad.value_or(static_cast<TokenId>(files.pad_token_id)));
-  writer.set_flag("tokenizer.ggml.add_bos_token", files.bos_token_id >= 0);
-  writer.set_flag("tokenizer.ggml.add_space_prefix", parts.add_prefix_space);
-  if (parts.nfc != pre.nfc) writer.set_flag("tokenizer.ggml.normalizer.nfc", parts.nfc);
+  writer.set_flag("tokenizer.ggml.add_bos_token", !parts.prefix.empty());
+  writer.set_flag("tokenizer.ggml.add_space_prefix",
+                  pieces ? parts.metaspace.prepend : parts.add_prefix_space);
+  if (parts.nfc != nfc) writer.set_flag("tokenizer.ggml.normalizer.nfc", parts.nfc);
   if (!chat_template.empty()) writer.set_text("tokenizer.chat_template", chat_template);
 }
 

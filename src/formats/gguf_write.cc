@@ -60,6 +60,13 @@ void GgufWriter::set_i32s(std::string_view key, std::span<const int32_t> values)
   for (const int32_t value : values) put(metadata_, value);
 }
 
+void GgufWriter::set_f32s(std::string_view key, std::span<const float> values) {
+  begin(key, GgufType::array);
+  put(metadata_, static_cast<uint32_t>(GgufType::f32));
+  put(metadata_, static_cast<uint64_t>(values.size()));
+  for (const float value : values) put(metadata_, value);
+}
+
 void GgufWriter::add(std::string name, std::vector<int64_t> shape, kernels::WeightType type, Source source) {
   CHECK(!name.empty() && name.size() < kMaxNameBytes && !shape.empty() && shape.size() <= kMaxDims, "{}",
         name);

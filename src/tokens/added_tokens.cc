@@ -67,12 +67,12 @@ std::pair<int, size_t> AddedTokenMatcher::longest_at(std::string_view text, size
   return best;
 }
 
-std::optional<AddedTokenMatcher::Match> AddedTokenMatcher::find(std::string_view text,
-                                                                size_t from) const noexcept {
+std::optional<AddedTokenMatcher::Match> AddedTokenMatcher::find(std::string_view text, size_t from,
+                                                                size_t to) const noexcept {
   if (empty()) return std::nullopt;
-  for (size_t at = from; at < text.size(); ++at) {
+  for (size_t at = from; at < to; ++at) {
     if (!starts_[static_cast<unsigned char>(text[at])]) continue;
-    auto [index, end] = longest_at(text, at);
+    auto [index, end] = longest_at(text.substr(0, to), at);
     if (index < 0) continue;
     const AddedToken& token = tokens_[static_cast<size_t>(index)];
     if (token.single_word &&
@@ -89,6 +89,25 @@ std::optional<AddedTokenMatcher::Match> AddedTokenMatcher::find(std::string_view
     return Match{begin, end, token.id};
   }
   return std::nullopt;
+}
+
+std::optional<MixedMatcher::Match> MixedMatcher::find_trusted(size_t from) noexcept {
+  while (!input_.empty() && input_.front().second <= from) input_ = input_.subspan(1);
+  for (const auto& [begin, end] : input_) {
+    if (begin > from)
+      if (const auto match = trusted_.find(text_, from, begin)) return match;
+    from = end;
+  }
+  return trusted_.find(text_, from);
+}
+
+std::optional<MixedMatcher::Match> MixedMatcher::find(size_t from) noexcept {
+  if (!own_known_ || (own_ && own_->begin < from)) own_ = find_trusted(from);
+  if (!plain_known_ || (plain_ && plain_->begin < from)) plain_ = always_.find(text_, from);
+  own_known_ = plain_known_ = true;
+  if (!own_ || !plain_) return own_ ? own_ : plain_;
+  if (own_->begin != plain_->begin) return own_->begin < plain_->begin ? own_ : plain_;
+  return own_->end >= plain_->end ? own_ : plain_;
 }
 
 }  // namespace tumbler::tokens

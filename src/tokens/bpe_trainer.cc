@@ -227,6 +227,8 @@ Tokenizer make_tokenizer(MergeRules rules, Pattern pattern) {
   for (int64_t i = 0; i < kMinReserved || next % kMultiple != 0; ++i)
     parts.added.push_back({.text = "<|reserved_" + std::to_string(i) + "|>", .id = next++});
   parts.bos = parts.eos = parts.pad = parts.added[0].id;
+  // In training a document stands behind the end of another one.
+  parts.prefix = {parts.added[0].id};
   parts.name = std::string(pattern_name(pattern)) + "-" + std::to_string(next);
   return Tokenizer::from_parts(std::move(parts));
 }

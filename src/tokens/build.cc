@@ -51,8 +51,9 @@ class BatchEncoder {
   std::vector<std::vector<TokenId>> encode(std::span<const InputDocument> documents) {
     std::vector<std::pair<size_t, std::string_view>> jobs;
     for (size_t d = 0; d < documents.size(); ++d) {
+      // A blank goes before the document, not before its parts; others' words may go on behind a newline.
       const bool whole =
-          tokenizer_.parts().add_prefix_space;  // a blank goes before the document, not before its parts
+          tokenizer_.parts().add_prefix_space || tokenizer_.parts().kind != TokenizerKind::kByteLevel;
       for (const std::string_view part :
            safe_parts(documents[d].text, whole ? std::string_view::npos : kPartBytes))
         jobs.emplace_back(d, part);

@@ -30,6 +30,7 @@ struct Encoder::State {
 
   // Tokens of a piece that is not in the cache.
   void encode_piece(std::string_view piece, const PieceKey& key, std::vector<TokenId>& out) const {
+    if (model.parts.kind == TokenizerKind::kUnigram) return append_unigram(model, piece, out);
     const auto* known = model.pieces.find(key, piece, [&](TokenId id) { return model.bytes(id); });
     if (known != nullptr && known->encodes_to_itself)
       out.push_back(known->id);
@@ -41,7 +42,9 @@ struct Encoder::State {
   void encode_text(std::string_view text, std::vector<TokenId>& out) {
     size_t ends[kBatch], begin = 0;
     TokenId buffer[kBatch * CacheSlot::kMaxTokens + 1];  // one more: a slot is copied with its count
-    while (const size_t pieces = model.split_batch(text.data(), text.size(), begin, ends, kBatch)) {
+    const bool blanks = model.parts.kind != TokenizerKind::kByteLevel;
+    while (const size_t pieces = blanks ? split_blanks(model, text, begin, ends, kBatch)
+                                        : model.split_batch(text.data(), text.size(), begin, ends, kBatch)) {
       size_t n = 0;
       for (size_t i = 0; i < pieces; begin = ends[i++]) {
         const PieceKey key = piece_key(text.data(), text.size(), begin, ends[i]);
@@ -72,11 +75,12 @@ struct Encoder::State {
     }
   }
 
-  // Text that holds no added token.
-  void encode_segment(std::string_view text, std::vector<TokenId>& out) {
+  // Text that holds no added token; `first`: nothing comes before it.
+  void encode_segment(std::string_view text, bool first, std::vector<TokenId>& out) {
     if (text.empty()) return;
     std::string changed;
     if (model.parts.nfc) text = changed = normalize_nfc(text);
+    if (model.parts.kind != TokenizerKind::kByteLevel) text = to_blanks(model, text, first, changed);
     if (model.parts.add_prefix_space && text[0] != ' ') text = changed = " " + std::string(text);
     if (cache.empty())
       encode_text<false>(text, out);
@@ -84,15 +88,16 @@ struct Encoder::State {
       encode_text<true>(text, out);
   }
 
-  void encode(std::string_view text, std::vector<TokenId>& out, Special special) {
-    const AddedTokenMatcher& matcher = special == Special::kAllow ? model.allowed : model.always;
+  // `find(at)` gives the next added token.
+  template <class Find>
+  void encode(std::string_view text, const Find& find, std::vector<TokenId>& out) {
     size_t at = 0;
-    while (const auto match = matcher.find(text, at)) {
-      encode_segment(text.substr(at, match->begin - at), out);
+    while (const std::optional<AddedTokenMatcher::Match> match = find(at)) {
+      encode_segment(text.substr(at, match->begin - at), at == 0, out);
       out.push_back(match->id);
       at = match->end;
     }
-    encode_segment(text.substr(at), out);
+    encode_segment(text.substr(at), at == 0, out);
   }
 };
 
@@ -103,12 +108,29 @@ Encoder::Encoder(Encoder&&) noexcept = default;
 Encoder& Encoder::operator=(Encoder&&) noexcept = default;
 
 void Encoder::encode(std::string_view text, std::vector<TokenId>& out, Special special) {
-  state_->encode(text, out, special);
+  const Tokenizer::Model& model = state_->model;
+  const AddedTokenMatcher& matcher = special == Special::kAllow ? model.allowed : model.always;
+  state_->encode(
+      text, [&](size_t at) { return matcher.find(text, at); }, out);
+}
+
+void Encoder::encode(std::string_view text, std::span<const std::pair<size_t, size_t>> input,
+                     std::vector<TokenId>& out) {
+  MixedMatcher matcher(state_->model.allowed, state_->model.always, text, input);
+  state_->encode(
+      text, [&](size_t at) { return matcher.find(at); }, out);
 }
 
 std::vector<TokenId> Tokenizer::encode(std::string_view text, Special special) const {
   std::vector<TokenId> out;
   Encoder(*this, text.size() >= kCacheFromBytes).encode(text, out, special);
+  return out;
+}
+
+std::vector<TokenId> Tokenizer::encode(std::string_view text,
+                                       std::span<const std::pair<size_t, size_t>> input) const {
+  std::vector<TokenId> out;
+  Encoder(*this, text.size() >= kCacheFromBytes).encode(text, input, out);
   return out;
 }
 

@@ -1,9 +1,11 @@
 // Byte pair encoding of one piece: the pair with the smallest rank merges first, of equals the leftmost.
+#include <algorithm>
 #include <queue>
 
 #include <xxhash.h>
 
 #include "tokens/model.h"
+#include "tokens/unicode_tables.h"
 
 namespace tumbler::tokens {
 namespace {
@@ -12,17 +14,21 @@ namespace {
 // beat a heap.
 constexpr size_t kLinearBytes = 64;
 
-void append_merged_short(const Tokenizer::Model& model, std::string_view piece, std::vector<TokenId>& out) {
-  TokenId tokens[kLinearBytes];
+// The rank of a merge: equal ones (of equal scores) go from left to right, whatever the tokens.
+uint32_t rank_of(uint64_t merge) {
+  return static_cast<uint32_t>(merge >> 32);
+}
+
+// tokens[n], 0 < n <= kLinearBytes, is scratch.
+void append_merged_short(const Tokenizer::Model& model, TokenId* tokens, size_t n,
+                         std::vector<TokenId>& out) {
   uint64_t merges[kLinearBytes];  // merges[i]: of tokens i and i + 1
-  size_t n = piece.size();
-  for (size_t i = 0; i < n; ++i) tokens[i] = model.byte_tokens[static_cast<unsigned char>(piece[i])];
   for (size_t i = 0; i + 1 < n; ++i) merges[i] = model.pairs.find(tokens[i], tokens[i + 1]);
   while (n > 1) {
     size_t best = 0;
     uint64_t least = merges[0];
     for (size_t i = 1; i + 1 < n; ++i)
-      if (merges[i] < least) least = merges[i], best = i;
+      if (rank_of(merges[i]) < rank_of(least)) least = merges[i], best = i;
     if (least == kNoMerge) break;
     tokens[best] = static_cast<TokenId>(least & 0xFFFFFFFF);
     --n;
@@ -36,35 +42,35 @@ void append_merged_short(const Tokenizer::Model& model, std::string_view piece, 
 
 // A linked list of tokens and a heap of merges. A heap entry is stale where the pair at its place has changed
 // since.
-void append_merged_long(const Tokenizer::Model& model, std::string_view piece, std::vector<TokenId>& out) {
+void append_merged_long(const Tokenizer::Model& model, std::span<const TokenId> tokens,
+                        std::vector<TokenId>& out) {
   struct Node {
     TokenId token;
     uint32_t previous, next;
     uint64_t merge;  // with the next node
   };
   constexpr uint32_t kEnd = 0xFFFFFFFF;
-  const auto n = static_cast<uint32_t>(piece.size());
+  const auto n = static_cast<uint32_t>(tokens.size());
   std::vector<Node> nodes(n);
-  for (uint32_t i = 0; i < n; ++i)
-    nodes[i] = {model.byte_tokens[static_cast<unsigned char>(piece[i])], i - 1, i + 1 < n ? i + 1 : kEnd,
-                kNoMerge};
-  using Entry = std::pair<uint64_t, uint32_t>;  // merge, place
+  for (uint32_t i = 0; i < n; ++i) nodes[i] = {tokens[i], i - 1, i + 1 < n ? i + 1 : kEnd, kNoMerge};
+  using Entry = std::pair<uint32_t, uint32_t>;  // rank, place
   std::vector<Entry> entries;
   entries.reserve(n);
   for (uint32_t i = 0; i + 1 < n; ++i) {
     nodes[i].merge = model.pairs.find(nodes[i].token, nodes[i + 1].token);
-    if (nodes[i].merge != kNoMerge) entries.emplace_back(nodes[i].merge, i);
+    if (nodes[i].merge != kNoMerge) entries.emplace_back(rank_of(nodes[i].merge), i);
   }
   std::priority_queue<Entry, std::vector<Entry>, std::greater<>> heap({}, std::move(entries));
   const auto update = [&](uint32_t i) {
     Node& node = nodes[i];
     node.merge = node.next == kEnd ? kNoMerge : model.pairs.find(node.token, nodes[node.next].token);
-    if (node.merge != kNoMerge) heap.emplace(node.merge, i);
+    if (node.merge != kNoMerge) heap.emplace(rank_of(node.merge), i);
   };
   while (!heap.empty()) {
-    const auto [merge, i] = heap.top();
+    const auto [rank, i] = heap.top();
     heap.pop();
-    if (nodes[i].merge != merge) continue;
+    const uint64_t merge = nodes[i].merge;
+    if (merge == kNoMerge || rank_of(merge) != rank) continue;
     const uint32_t gone = nodes[i].next;
     nodes[i].token = static_cast<TokenId>(merge & 0xFFFFFFFF);
     nodes[i].next = nodes[gone].next;
@@ -82,22 +88,73 @@ PieceKey long_piece_key(std::string_view piece) noexcept {
   return {XXH3_64bits(piece.data(), piece.size()), PieceKey::kLong | (piece.size() & ~PieceKey::kLong)};
 }
 
-void append_merged(const Tokenizer::Model& model, std::string_view piece, std::vector<TokenId>& out) {
-  std::string known;
-  if (model.lacks_bytes) {
-    for (const char c : piece)
-      if (model.byte_tokens[static_cast<unsigned char>(c)] >= 0) known += c;
-    piece = known;
+namespace {
+
+// Places are 32 bits wide; a longer piece (one character class for 4 GB) is cut.
+constexpr size_t kMaxPiece = size_t{1} << 31;
+
+void append_merged_bytes(const Tokenizer::Model& model, std::string_view piece, std::vector<TokenId>& out) {
+  TokenId few[kLinearBytes];
+  std::vector<TokenId> many;
+  if (piece.size() > kLinearBytes) many.resize(piece.size());
+  TokenId* tokens = many.empty() ? few : many.data();
+  size_t n = 0;
+  for (const char c : piece) {
+    const TokenId id = model.byte_tokens[static_cast<unsigned char>(c)];
+    if (id >= 0) tokens[n++] = id;
   }
-  // Places are 32 bits wide; a longer piece (one character class for 4 GB) is cut.
-  constexpr size_t kMax = size_t{1} << 31;
-  for (; piece.size() > kMax; piece.remove_prefix(kMax))
-    append_merged_long(model, piece.substr(0, kMax), out);
-  if (piece.empty()) return;
-  if (piece.size() <= kLinearBytes)
-    append_merged_short(model, piece, out);
-  else
-    append_merged_long(model, piece, out);
+  if (n > kLinearBytes)
+    append_merged_long(model, {tokens, n}, out);
+  else if (n > 0)
+    append_merged_short(model, tokens, n, out);
+}
+
+// One token a character; where there is none its bytes, or the unknown token.
+void append_characters(const Tokenizer::Model& model, std::string_view piece, std::vector<TokenId>& out) {
+  const TokenizerParts& parts = model.parts;
+  const auto bytes_of = [&](TokenId id) { return model.bytes(id); };
+  bool unknown = false;  // the last character
+  for (size_t i = 0, length; i < piece.size(); i += length) {
+    length = decode_utf8(piece.data(), piece.size(), i).length;
+    const std::string_view c = piece.substr(i, length);
+    if (const auto* slot = model.pieces.find(piece_key(c), c, bytes_of)) {
+      out.push_back(slot->id);
+      unknown = false;
+      continue;
+    }
+    const bool falls_back = std::all_of(
+        c.begin(), c.end(), [&](char b) { return model.byte_tokens[static_cast<unsigned char>(b)] >= 0; });
+    if (falls_back) {
+      for (const char b : c) out.push_back(model.byte_tokens[static_cast<unsigned char>(b)]);
+    } else if (parts.unk && !(unknown && parts.fuse_unk)) {
+      out.push_back(*parts.unk);
+    }
+    unknown = !falls_back;
+  }
+}
+
+void append_merged_characters(const Tokenizer::Model& model, std::string_view piece,
+                              std::vector<TokenId>& out) {
+  std::vector<TokenId> tokens;
+  append_characters(model, piece, tokens);
+  if (tokens.size() > kLinearBytes)
+    append_merged_long(model, tokens, out);
+  else if (!tokens.empty())
+    append_merged_short(model, tokens.data(), tokens.size(), out);
+}
+
+}  // namespace
+
+void append_merged(const Tokenizer::Model& model, std::string_view piece, std::vector<TokenId>& out) {
+  const bool bytes = model.parts.kind == TokenizerKind::kByteLevel;
+  while (!piece.empty()) {
+    const std::string_view part = piece.substr(0, kMaxPiece);
+    if (bytes)
+      append_merged_bytes(model, part, out);
+    else
+      append_merged_characters(model, part, out);
+    piece.remove_prefix(part.size());
+  }
 }
 
 }  // namespace tumbler::tokens

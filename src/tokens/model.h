@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -16,14 +17,19 @@ struct Tokenizer::Model {
   TokenizerParts parts;
   SplitBatch split_batch = nullptr;
   std::array<TokenId, 256> byte_tokens{};  // -1: none, and the byte is left out
-  bool lacks_bytes = false;                // some of byte_tokens are -1
   std::string arena;                       // bytes of all tokens
   std::vector<uint32_t> offsets;           // (vocab_size + 1) into arena
   std::vector<int32_t> byte_lengths;       // (vocab_size)
   enum Kind : uint8_t { kUnused, kPlain, kAdded, kSpecial };
-  std::vector<Kind> kinds;  // (vocab_size)
+  std::vector<Kind> kinds;        // (vocab_size)
+  std::vector<int32_t> added_of;  // (vocab_size): place in parts.added, -1: none
   PieceTable pieces;
   PairTable pairs;
+  // The kinds with blanks: may a piece end before a blank that follows this byte?
+  std::array<bool, 256> ends_piece{};
+  // Unigram: a trie of the tokens' bytes. pairs: (node, byte) → node; node_tokens: what ends at a node.
+  std::vector<TokenId> node_tokens;
+  double unk_score = 0;
   AddedTokenMatcher always, allowed;  // matched with Special::kText, with Special::kAllow
 
   std::string_view bytes(TokenId id) const noexcept {
@@ -32,9 +38,26 @@ struct Tokenizer::Model {
   }
 };
 
+// Fills the tables of kMetaspaceBpe and kUnigram, once arena and kinds are there.
+void fill_metaspace(Tokenizer::Model& model);
+// Calls use(left, right, id) for each way to cut a token of `pieces` into two. Throws Error on tokens too
+// long for that.
+void for_each_cut(const Tokenizer::Model& model,
+                  const std::function<void(TokenId left, TokenId right, TokenId id)>& use);
+// Text of a segment as these kinds cut it: blanks for "▁", and one before it where the model has it so.
+// `changed` holds what is not `text` itself.
+std::string_view to_blanks(const Tokenizer::Model& model, std::string_view text, bool first,
+                           std::string& changed);
+// As splitter.h's SplitBatch.
+size_t split_blanks(const Tokenizer::Model& model, std::string_view text, size_t begin, size_t* ends,
+                    size_t capacity);
+
 // Appends the tokens of one piece by its merges, without looking the whole piece up. Exact; n log n in its
 // length.
 void append_merged(const Tokenizer::Model& model, std::string_view piece, std::vector<TokenId>& out);
+
+// The likeliest tokens of a piece; n·m in its length and that of the longest token.
+void append_unigram(const Tokenizer::Model& model, std::string_view piece, std::vector<TokenId>& out);
 
 // Unicode NFC of the well-formed parts of `text`; other bytes stay.
 std::string normalize_nfc(std::string_view text);

@@ -1,5 +1,8 @@
 #include "tokens/streaming_decoder.h"
 
+#include <algorithm>
+
+#include "base/error.h"
 #include "tokens/unicode_tables.h"
 
 namespace tumbler::tokens {
@@ -50,12 +53,24 @@ size_t append_utf8(std::string_view bytes, std::string& out) {
   return 0;
 }
 
-StreamingDecoder::StreamingDecoder(Tokenizer tokenizer, bool skip_special)
-    : tokenizer_(std::move(tokenizer)), skip_special_(skip_special) {}
+StreamingDecoder::StreamingDecoder(Tokenizer tokenizer, bool skip_special, bool goes_on)
+    : tokenizer_(std::move(tokenizer)), skip_special_(skip_special), goes_on_(goes_on) {}
 
 std::string_view StreamingDecoder::push(TokenId id) {
   out_.clear();
-  pending_ += tokenizer_.decode({&id, 1}, skip_special_);
+  if (id < 0 || id >= tokenizer_.vocab_size())
+    throw Error("tokenizer", "decode: got id {}, expected 0 to {}; use the tokenizer that made these ids", id,
+                tokenizer_.vocab_size() - 1);
+  if (skip_special_ && tokenizer_.is_special(id)) return out_;
+  std::string_view text = tokenizer_.token_bytes(id);
+  if (at_start_ && !goes_on_) {
+    using Strip = Metaspace::Strip;
+    const Strip strip = tokenizer_.parts().metaspace.strip;
+    if (strip == Strip::kFirstToken) text.remove_prefix(std::min(text.find_first_not_of(' '), text.size()));
+    if (strip == Strip::kOne && text.starts_with(' ')) text.remove_prefix(1);
+  }
+  if (!tokenizer_.token_bytes(id).empty()) at_start_ = false;
+  pending_ += text;
   const size_t held = append_utf8(pending_, out_);
   pending_.erase(0, pending_.size() - held);
   return out_;
@@ -65,6 +80,7 @@ std::string_view StreamingDecoder::flush() {
   out_.clear();
   if (!pending_.empty()) out_ = kReplacement;
   pending_.clear();
+  at_start_ = true;
   return out_;
 }
 

@@ -11,7 +11,9 @@ namespace tumbler::tokens {
 
 class StreamingDecoder {
  public:
-  explicit StreamingDecoder(Tokenizer tokenizer, bool skip_special = true);
+  // Where the tokenizer puts a blank before a text, it is taken from the first token again, unless this text
+  // `goes_on` where another one ended.
+  explicit StreamingDecoder(Tokenizer tokenizer, bool skip_special = true, bool goes_on = false);
   // Text that `id` completes: well-formed UTF-8, possibly empty, valid until the next call. Bytes that cannot
   // be part of a character become U+FFFD, one per maximal subpart (Unicode 15, section 3.9).
   std::string_view push(TokenId id);
@@ -20,7 +22,8 @@ class StreamingDecoder {
 
  private:
   Tokenizer tokenizer_;
-  bool skip_special_;
+  bool skip_special_, goes_on_;
+  bool at_start_ = true;
   std::string pending_, out_;
 };
 

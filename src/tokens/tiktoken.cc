@@ -108,8 +108,32 @@ Tokenizer load_tiktoken(const std::filesystem::path& path) {
   return Tokenizer::from_parts(parse_tiktoken(io::read_file(path), path.stem().string(), path.string()));
 }
 
+namespace {
+
+std::vector<std::pair<TokenId, TokenId>> merges_of_scores(const Tokenizer::Model& model) {
+  struct Cut {
+    double score;
+    size_t left_bytes;
+    std::pair<TokenId, TokenId> merge;
+  };
+  std::vector<Cut> cuts;
+  for_each_cut(model, [&](TokenId left, TokenId right, TokenId id) {
+    cuts.push_back({model.parts.scores[static_cast<size_t>(id)], model.bytes(left).size(), {left, right}});
+  });
+  std::stable_sort(cuts.begin(), cuts.end(), [](const Cut& a, const Cut& b) {
+    return a.score != b.score ? a.score > b.score : a.left_bytes > b.left_bytes;
+  });
+  std::vector<std::pair<TokenId, TokenId>> merges;
+  for (const Cut& cut : cuts) merges.push_back(cut.merge);
+  return merges;
+}
+
+}  // namespace
+
 std::vector<std::pair<TokenId, TokenId>> recover_merges(const Tokenizer& tokenizer) {
   const Tokenizer::Model& model = tokenizer.model();
+  if (model.parts.kind == TokenizerKind::kMetaspaceBpe && !model.parts.scores.empty())
+    return merges_of_scores(model);
   if (!model.parts.ranks) return model.parts.merges;
   std::vector<std::pair<TokenId, TokenId>> merges;
   std::vector<TokenId> ids;

@@ -16,7 +16,9 @@ TokenizerParts parse_tiktoken(std::string_view text, std::string_view encoding, 
 // The file's name says which encoding it is.
 Tokenizer load_tiktoken(const std::filesystem::path& path);
 
-// The merges behind ranks: the two tokens into which each token falls when only smaller ranks merge.
+// The merges of a BPE. Behind ranks: the two tokens into which each token falls when only smaller ranks
+// merge. Behind scores: all cuts of each token, the greatest score first, of one token the longest left part,
+// as Hugging Face's converters list them.
 std::vector<std::pair<TokenId, TokenId>> recover_merges(const Tokenizer& tokenizer);
 
 }  // namespace tumbler::tokens

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "io/file.h"
+#include "tokens/metaspace.h"
 #include "tokens/model.h"
 #include "tokens/tiktoken.h"
 #include "tokens/tokenizer_json.h"
@@ -42,20 +43,24 @@ void fill_bytes(Tokenizer::Model& model) {
   const TokenizerParts& parts = model.parts;
   size_t size = parts.tokens.size();
   for (const AddedToken& added : parts.added) size = std::max(size, static_cast<size_t>(added.id) + 1);
-  std::vector<const AddedToken*> by_id(size, nullptr);
-  for (const AddedToken& added : parts.added) by_id[static_cast<size_t>(added.id)] = &added;
+  model.added_of.assign(size, -1);
+  for (size_t i = 0; i < parts.added.size(); ++i)
+    model.added_of[static_cast<size_t>(parts.added[i].id)] = static_cast<int32_t>(i);
   model.kinds.assign(size, Kind::kUnused);
   model.byte_lengths.assign(size, 0);
   model.offsets.assign(1, 0);
   for (size_t id = 0; id < size; ++id) {
-    const AddedToken* added = by_id[id];
+    const int32_t place = model.added_of[id];
+    const AddedToken* added = place < 0 ? nullptr : &parts.added[static_cast<size_t>(place)];
     const bool plain = id < parts.tokens.size() && !parts.tokens[id].empty();
     if (added != nullptr)
       model.kinds[id] = added->special ? Kind::kSpecial : Kind::kAdded;
     else if (plain)
       model.kinds[id] = Kind::kPlain;
-    if (added != nullptr)
+    if (added != nullptr && parts.kind == TokenizerKind::kByteLevel)
       model.arena += added->text;
+    else if (added != nullptr)
+      model.arena += from_metaspace(added->text);
     else if (plain)
       model.arena += parts.tokens[id];
     if (model.arena.size() > 0xFFFFFFFFu)
@@ -83,7 +88,6 @@ void fill_pieces(Tokenizer::Model& model) {
       throw Error("tokenizer",
                   "{}: byte 0x{:02X} has no token, expected a byte-level vocabulary; use another tokenizer",
                   model.parts.name, byte);
-    model.lacks_bytes = true;
   }
 }
 
@@ -108,19 +112,8 @@ void fill_merges(Tokenizer::Model& model) {
 // tiktoken merges any two neighbours whose bytes together are a token: all ways to cut each token into two
 // tokens.
 void fill_merges_from_ranks(Tokenizer::Model& model) {
-  const auto bytes_of = [&](TokenId id) { return model.bytes(id); };
   std::vector<std::array<TokenId, 3>> found;
-  for (size_t id = 0; id < model.kinds.size(); ++id) {
-    if (model.kinds[id] != Tokenizer::Model::kPlain) continue;
-    const std::string_view token = model.bytes(static_cast<TokenId>(id));
-    for (size_t cut = 1; cut < token.size(); ++cut) {
-      const std::string_view head = token.substr(0, cut), tail = token.substr(cut);
-      const auto* left = model.pieces.find(piece_key(head), head, bytes_of);
-      if (left == nullptr) continue;
-      const auto* right = model.pieces.find(piece_key(tail), tail, bytes_of);
-      if (right != nullptr) found.push_back({left->id, right->id, static_cast<TokenId>(id)});
-    }
-  }
+  for_each_cut(model, [&](TokenId left, TokenId right, TokenId id) { found.push_back({left, right, id}); });
   model.pairs.reset(found.size());
   for (const auto& [left, right, id] : found) model.pairs.insert(left, right, static_cast<uint32_t>(id), id);
 }
@@ -136,11 +129,37 @@ void mark_unreachable(Tokenizer::Model& model) {
   }
 }
 
-bool is_blank(std::string_view text) {
+bool is_blank(const Tokenizer::Model& model, const AddedToken& token) {
+  const std::string_view text = model.bytes(token.id);  // with blanks for "▁"
   return std::all_of(text.begin(), text.end(), [](char c) { return c == ' ' || (c >= 9 && c <= 13); });
 }
 
+// Gemma's vocabulary has tags of web pages as tokens of plain text.
+bool is_html_tag(std::string_view text) {
+  static constexpr std::string_view kNames[] = {
+      "a",      "b",      "bbox",  "blockquote", "body",  "caption", "code", "div",  "em",
+      "footer", "h1",     "h2",    "h3",         "h4",    "h5",      "h6",   "html", "i",
+      "img",    "iframe", "li",    "s",          "span",  "strong",  "sub",  "sup",  "table",
+      "tbody",  "td",     "tfoot", "th",         "thead", "tr",      "u",    "ul"};
+  if (!text.starts_with('<') || !text.ends_with('>') || text.size() < 3) return false;
+  text = text.substr(1, text.size() - 2);
+  if (text.starts_with('/')) text.remove_prefix(1);
+  return std::find(std::begin(kNames), std::end(kNames), text) != std::end(kNames);
+}
+
 }  // namespace
+
+std::string_view kind_name(TokenizerKind kind) noexcept {
+  switch (kind) {
+    case TokenizerKind::kByteLevel:
+      return "byte-level BPE";
+    case TokenizerKind::kMetaspaceBpe:
+      return "SentencePiece BPE";
+    case TokenizerKind::kUnigram:
+      return "unigram";
+  }
+  return "";
+}
 
 Tokenizer Tokenizer::from_parts(TokenizerParts parts) {
   check_parts(parts);
@@ -148,17 +167,36 @@ Tokenizer Tokenizer::from_parts(TokenizerParts parts) {
   model->parts = std::move(parts);
   model->split_batch = split_batch_function(model->parts.pattern);
   fill_bytes(*model);
-  fill_pieces(*model);
+  for (const TokenId id : model->parts.prefix)
+    if (id < 0 || static_cast<size_t>(id) >= model->kinds.size() ||
+        model->kinds[static_cast<size_t>(id)] == Model::kUnused)
+      throw Error("tokenizer", "{}: a prompt begins with id {}, which is no token; the file is damaged",
+                  model->parts.name, id);
+  if (model->parts.kind == TokenizerKind::kByteLevel)
+    fill_pieces(*model);
+  else
+    fill_metaspace(*model);
   if (model->parts.ranks)
     fill_merges_from_ranks(*model);
-  else
+  else if (!model->parts.merges.empty())
     fill_merges(*model);
-  if (!model->parts.ranks && !model->parts.ignore_merges) mark_unreachable(*model);
+  if (!model->parts.ranks && !model->parts.ignore_merges && model->parts.kind != TokenizerKind::kUnigram)
+    mark_unreachable(*model);
   for (const AddedToken& added : model->parts.added) {
     model->allowed.add(added);
-    if (!added.special && is_blank(added.text)) model->always.add(added);
+    if (!added.special && (is_blank(*model, added) || is_html_tag(added.text))) model->always.add(added);
   }
   return Tokenizer(std::move(model));
+}
+
+Tokenizer Tokenizer::within(int64_t vocab_size) const {
+  if (vocab_size >= this->vocab_size()) return *this;
+  TokenizerParts parts = model_->parts;
+  std::erase_if(parts.added, [&](const AddedToken& added) { return added.id >= vocab_size; });
+  for (auto* id : {&parts.bos, &parts.eos, &parts.pad})
+    if (*id && **id >= vocab_size) id->reset();
+  std::erase_if(parts.prefix, [&](TokenId id) { return id >= vocab_size; });
+  return from_parts(std::move(parts));
 }
 
 Tokenizer Tokenizer::load(const fs::path& path) {
@@ -176,6 +214,25 @@ Tokenizer Tokenizer::load(const fs::path& path) {
   parts.name = fs::weakly_canonical(directory ? path : file.parent_path()).filename().string();
   return from_parts(std::move(parts));
 }
+
+namespace {
+
+// What the prefix of Metaspace put before the text.
+void strip_start(const Tokenizer::Model& model, std::span<const TokenId> ids, bool skip_special,
+                 std::string& out) {
+  if (model.parts.metaspace.strip == Metaspace::Strip::kNone || !out.starts_with(' ')) return;
+  size_t blanks = 1;
+  if (model.parts.metaspace.strip == Metaspace::Strip::kFirstToken) {
+    const auto first = std::find_if(ids.begin(), ids.end(), [&](TokenId id) {
+      return !skip_special || model.kinds[static_cast<size_t>(id)] != Tokenizer::Model::kSpecial;
+    });
+    const std::string_view text = first == ids.end() ? std::string_view() : model.bytes(*first);
+    blanks = std::min(text.find_first_not_of(' '), text.size());
+  }
+  out.erase(0, blanks);
+}
+
+}  // namespace
 
 std::string Tokenizer::decode(std::span<const TokenId> ids, bool skip_special) const {
   const Model& model = *model_;
@@ -202,7 +259,12 @@ std::string Tokenizer::decode(std::span<const TokenId> ids, bool skip_special) c
     to += bytes.size();
   }
   out.resize(size);
+  strip_start(model, ids, skip_special, out);
   return out;
+}
+
+std::span<const TokenId> Tokenizer::prefix() const noexcept {
+  return model_->parts.prefix;
 }
 
 int64_t Tokenizer::vocab_size() const noexcept {

@@ -1,14 +1,16 @@
-// Tokenizer: byte-level byte pair encoding. Immutable once made, shared between threads, cheap to copy.
+// Tokenizer: text ↔ token ids. Immutable once made, shared between threads, cheap to copy.
 //
 //   const Tokenizer tokenizer = Tokenizer::load("model");          // a directory, tokenizer.json or
 //   *.tiktoken std::vector<TokenId> ids = tokenizer.encode("Hello");          // special tokens are plain
-//   text std::string text = tokenizer.decode(ids);                      // decode(encode(bytes)) == bytes,
-//   for any bytes
+//   text std::string text = tokenizer.decode(ids);
 //
-// Sennrich et al. 2016 (arXiv:1508.07909); bytes as alphabet: Radford et al. 2019.
-// A token's bytes are a part of the text; 256 tokens are the single bytes, so that any input has an encoding.
-// Vocabularies of some others (SmolLM2) lack a few bytes that text hardly has: such a byte is left out before
-// merging, as Hugging Face's `tokenizers` does.
+// Three kinds. Byte-level byte pair encoding (Sennrich et al. 2016, arXiv:1508.07909; bytes as alphabet:
+// Radford et al. 2019): 256 tokens are the single bytes, so that any input has an encoding and
+// decode(encode(bytes)) == bytes. Vocabularies of some others (SmolLM2) lack a few bytes that text hardly
+// has: such a byte is left out before merging, as Hugging Face's `tokenizers` does. SentencePiece's (Kudo and
+// Richardson 2018, arXiv:1808.06226) byte pair encoding and unigram model (Kudo 2018, arXiv:1804.10959): the
+// alphabet is characters, a blank is written "▁" in files (here a token's text has the blank itself), and a
+// character without a token is its bytes, where there are tokens for them, or the unknown token.
 #pragma once
 
 #include <cstdint>
@@ -42,9 +44,23 @@ struct AddedToken {
 // such).
 enum class Special { kText, kAllow };
 
+enum class TokenizerKind { kByteLevel, kMetaspaceBpe, kUnigram };
+std::string_view kind_name(TokenizerKind kind) noexcept;
+
+// What SentencePiece-style tokenizers do with blanks.
+struct Metaspace {
+  // A blank goes before each stretch of text between added tokens: all, or only the one that begins the text;
+  // always, or only where there is none yet.
+  bool prepend = false, first_only = false, unless_blank = false;
+  bool split = false;  // pieces end before every blank; otherwise a token may hold several words
+  // What decoding takes away again: one blank at the start, or all blanks of the first token.
+  enum class Strip : uint8_t { kNone, kOne, kFirstToken } strip = Strip::kNone;
+};
+
 // What a tokenizer is made of: the trainer and the file readers fill it in.
 struct TokenizerParts {
   std::string name;  // for messages and shards: "qwen2-8192"
+  TokenizerKind kind = TokenizerKind::kByteLevel;
   Pattern pattern = Pattern::kQwen2;
   std::vector<std::string> tokens;  // bytes of each id; empty where an id is unused or an added token
   std::vector<std::pair<TokenId, TokenId>> merges;  // in order of priority; empty with `ranks`
@@ -54,24 +70,44 @@ struct TokenizerParts {
   bool add_prefix_space = false;
   std::vector<AddedToken> added;
   std::optional<TokenId> bos, eos, pad;
+  std::vector<TokenId> prefix;      // what a prompt begins with, before its text
+  bool has_post_processor = false;  // the file of the vocabulary says so, and not another one
+
+  // kMetaspaceBpe and kUnigram only.
+  Metaspace metaspace;
+  std::vector<TokenId> byte_tokens;  // of each byte, where characters fall back to bytes; else empty
+  std::optional<TokenId> unk;
+  bool fuse_unk = false;  // neighbouring unknown characters are one token
+  // Of each of `tokens`: for kUnigram log-probabilities; for kMetaspaceBpe empty, or, in place of merges, two
+  // neighbours merge where they are a token together, those with the greatest score first.
+  std::vector<double> scores;
 };
 
 class Tokenizer {
  public:
-  // A Hugging Face directory (tokenizer.json, and tokenizer_config.json where there is one), a tokenizer.json
-  // of a byte-level BPE, or a `.tiktoken` file of ranks whose name says r50k, p50k, cl100k or o200k. Throws
-  // Error where the file is damaged or uses a model or split pattern that is not known, naming it.
+  // A Hugging Face directory (tokenizer.json, and tokenizer_config.json where there is one), a
+  // tokenizer.json, or a `.tiktoken` file of ranks whose name says r50k, p50k, cl100k or o200k. Throws Error
+  // where the file is damaged or uses a model or split pattern that is not known, naming it.
   static Tokenizer load(const std::filesystem::path& path);
   // Throws Error where the parts contradict one another (a byte without a token, a merge of unknown tokens
   // …).
   static Tokenizer from_parts(TokenizerParts parts);
 
+  // The same without added tokens of ids from `vocab_size` on, for a model that has no rows for them (Gemma
+  // 3's text models and the token of images).
+  Tokenizer within(int64_t vocab_size) const;
+
   std::vector<TokenId> encode(std::string_view text, Special special = Special::kText) const;
   std::vector<TokenId> encode(std::string_view text, bool allow_special) const {
     return encode(text, allow_special ? Special::kAllow : Special::kText);
   }
-  // Bytes of the tokens, one after the other; it need not be UTF-8 where ids begin or end inside a character.
-  // Throws Error on an id outside the vocabulary.
+  // Names of special tokens are these tokens where the text is our own, and text where it came from outside:
+  // `input` are the ranges [begin, end) of bytes that did, sorted and disjoint.
+  std::vector<TokenId> encode(std::string_view text, std::span<const std::pair<size_t, size_t>> input) const;
+  // What a prompt begins with (begin-of-text, mostly; often nothing), as the model's files say.
+  std::span<const TokenId> prefix() const noexcept;
+  // Bytes of the tokens, one after the other, less what Metaspace::strip takes away at the start; it need not
+  // be UTF-8 where ids begin or end inside a character. Throws Error on an id outside the vocabulary.
   std::string decode(std::span<const TokenId> ids, bool skip_special = false) const;
 
   // Size of the embedding table that these ids need: largest id + 1.
@@ -118,6 +154,9 @@ class Encoder {
 
   // Appends the ids of `text` to `out`.
   void encode(std::string_view text, std::vector<TokenId>& out, Special special = Special::kText);
+  // As Tokenizer::encode with ranges that came from outside.
+  void encode(std::string_view text, std::span<const std::pair<size_t, size_t>> input,
+              std::vector<TokenId>& out);
 
  private:
   struct State;

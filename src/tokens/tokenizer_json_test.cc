@@ -118,8 +118,9 @@ TEST(TokenizerJson, WhatIsNotKnownIsNamed) {
   };
   EXPECT_NE(with("/pre_tokenizer/pretokenizers/0/pattern/Regex", "\\w+|x").find("\\w+|x"), std::string::npos);
   EXPECT_NE(with("/pre_tokenizer", Json{{"type", "Metaspace"}}).find("Metaspace"), std::string::npos);
-  EXPECT_NE(with("/pre_tokenizer", nullptr).find("pre_tokenizer"), std::string::npos);
-  EXPECT_NE(with("/model/type", "Unigram").find("Unigram"), std::string::npos);
+  EXPECT_NE(with("/pre_tokenizer", nullptr).find("Replace normalizer"), std::string::npos);
+  EXPECT_NE(with("/model/type", "Unigram").find("unigram model of bytes"), std::string::npos);
+  EXPECT_NE(with("/model/type", "WordPiece").find("WordPiece"), std::string::npos);
   EXPECT_NE(with("/model/byte_fallback", true).find("byte_fallback"), std::string::npos);
   EXPECT_NE(with("/model/end_of_word_suffix", "</w>").find("end_of_word_suffix"), std::string::npos);
   EXPECT_NE(with("/normalizer", Json{{"type", "Lowercase"}}).find("Lowercase"), std::string::npos);
@@ -152,6 +153,38 @@ TEST(TokenizerConfig, NamesTheEnds) {
   EXPECT_EQ(parts.pad, parts.added[1].id);
   EXPECT_EQ(parts.bos, parts.added[0].id);
   EXPECT_THROW(apply_tokenizer_config(parts, "{", "test"), Error);
+}
+
+TEST(TokenizerConfig, NumbersBeyond64BitsAreNoMatter) {
+  TokenizerParts parts = small_parts({});
+  apply_tokenizer_config(
+      parts, R"({"model_max_length":1000000000000000019884624838656,"eos_token":"<|im_end|>"})", "test");
+  EXPECT_EQ(parts.eos, parts.added[2].id);
+}
+
+TEST(TokenizerConfig, AddBosTokenCountsWhereThereIsNoPostProcessor) {
+  const std::string config = R"({"bos_token":"<|im_start|>","add_bos_token":true})";
+  Json json = small_json();
+  json["post_processor"] = nullptr;
+  TokenizerParts parts = parse_tokenizer_json(json.dump(), "test");
+  apply_tokenizer_config(parts, config, "test");
+  EXPECT_EQ(parts.prefix, std::vector<TokenId>{parts.added[1].id});
+  TokenizerParts said = parse_tokenizer_json(small_json().dump(), "test");  // ByteLevel: adds nothing
+  apply_tokenizer_config(said, config, "test");
+  EXPECT_TRUE(said.prefix.empty());
+}
+
+TEST(TokenizerJson, PrefixIsKept) {
+  TokenizerParts parts = small_parts({});
+  parts.prefix = {parts.added[1].id};
+  const Tokenizer t = Tokenizer::from_parts(std::move(parts));
+  EXPECT_EQ(parse_tokenizer_json(to_tokenizer_json(t), "test").prefix, t.parts().prefix);
+  Json json = Json::parse(to_tokenizer_json(t));
+  Json beyond = json;
+  beyond["post_processor"]["processors"][1]["special_tokens"]["<|im_start|>"]["ids"] = {100000};
+  EXPECT_NE(error_of(beyond).find("100000"), std::string::npos);
+  json["post_processor"]["processors"][1]["special_tokens"] = Json::object();
+  EXPECT_NE(error_of(json).find("TemplateProcessing"), std::string::npos);
 }
 
 }  // namespace

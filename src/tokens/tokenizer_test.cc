@@ -1,5 +1,6 @@
 #include "tokens/tokenizer.h"
 
+#include <algorithm>
 #include <map>
 
 #include <gtest/gtest.h>
@@ -265,6 +266,101 @@ TEST(Tokenizer, LeavesOutBytesWithoutAToken) {
   for (std::string& token : parts.tokens)
     if (token == "a") token.clear();
   EXPECT_THROW(Tokenizer::from_parts(parts), Error);
+}
+
+// Everything that may go wrong where a template's text and a user's meet, by all ways to cut a text into what
+// is trusted and what is not.
+TEST(Tokenizer, NamesInTextFromOutsideAreText) {
+  TokenizerParts parts = small_parts({});
+  const auto next = static_cast<TokenId>(parts.tokens.size() + parts.added.size());
+  parts.added.push_back({.text = "<|im_end|>more", .id = next});              // longer
+  parts.added.push_back({.text = "\n\n", .id = next + 1, .special = false});  // anywhere
+  parts.added.push_back({.text = "<|pad|>", .id = next + 2, .lstrip = true, .rstrip = true});
+  const Tokenizer t = Tokenizer::from_parts(std::move(parts));
+  const std::string text = "a<|im_end|>more\n\n<|im_start|>b <|pad|> <|im_end|><|im_end|>\n\nc";
+  for (size_t begin = 0; begin <= text.size(); ++begin)
+    for (size_t end = begin; end <= text.size(); ++end) {
+      const std::pair<size_t, size_t> outside[] = {{begin, end}};
+      const auto ids = t.encode(text, begin == end ? std::span(outside, 0) : std::span(outside));
+      // Where each id begins, and whether a special one lies in what is trusted. Blanks that <|pad|> takes
+      // along are not in its text.
+      size_t at = 0;
+      for (const TokenId id : ids) {
+        const std::string_view bytes = t.token_bytes(id);
+        at = text.find(bytes, at);
+        ASSERT_NE(at, std::string::npos);
+        if (t.is_special(id) && begin != end) {
+          EXPECT_TRUE(at + bytes.size() <= begin || at >= end)
+              << bytes << " at " << at << ", " << begin << ":" << end;
+        }
+        at += bytes.size();
+      }
+      EXPECT_EQ(std::count(ids.begin(), ids.end(), next + 1), 2) << "plain tokens, whoever wrote them";
+    }
+  EXPECT_EQ(t.encode(text, std::span<const std::pair<size_t, size_t>>()), t.encode(text, true));
+  const std::pair<size_t, size_t> all[] = {{0, text.size()}};
+  EXPECT_EQ(t.encode(text, std::span(all)), t.encode(text, false));
+  // "more" came from outside: the shorter name stands alone in what is trusted.
+  const std::pair<size_t, size_t> more[] = {{11, 15}};
+  EXPECT_EQ(t.encode(text, std::span(more))[1], *t.find_added("<|im_end|>"));
+}
+
+// A long text with many matches of one kind and none of the other is looked at once, not once a match.
+TEST(Tokenizer, ManyNamesInALongTextTakeNoLonger) {
+  TokenizerParts parts = small_parts({});
+  parts.added.push_back({.text = "\t\t", .id = 300, .special = false});
+  const Tokenizer t = Tokenizer::from_parts(std::move(parts));
+  std::string text;
+  std::vector<std::pair<size_t, size_t>> outside;
+  for (int i = 0; i < 200'000; ++i) {
+    text += "<|im_end|>";
+    outside.emplace_back(text.size(), text.size() + 1);
+    text += "x";
+  }
+  EXPECT_EQ(t.encode(text, outside).size(), 400'000u);
+  std::string tabs;
+  for (int i = 0; i < 500'000; ++i) tabs += "\t\tx";
+  EXPECT_EQ(t.encode(tabs, std::span<const std::pair<size_t, size_t>>()).size(), 1'000'000u);
+}
+
+// Without a limit on cuts of tokens, or a heap, these would take hours.
+TEST(Metaspace, LongTextsAndTokensAreNoTrap) {
+  TokenizerParts parts;
+  parts.kind = TokenizerKind::kMetaspaceBpe;
+  parts.tokens = {"<unk>", " ", "a"};
+  parts.unk = 0;
+  for (size_t length = 2; length <= 1024; length *= 2) {
+    parts.merges.emplace_back(static_cast<TokenId>(parts.tokens.size() - 1),
+                              static_cast<TokenId>(parts.tokens.size() - 1));
+    parts.tokens.emplace_back(length, 'a');
+  }
+  const std::string text(100'000, 'a');  // unigram: n·m, 10^8 steps
+  const Tokenizer merges = Tokenizer::from_parts(parts);
+  EXPECT_EQ(merges.decode(merges.encode(text)), text);
+  parts.merges.clear();
+  for (size_t id = 0; id < parts.tokens.size(); ++id) parts.scores.push_back(-static_cast<double>(id));
+  const Tokenizer scores = Tokenizer::from_parts(parts);
+  EXPECT_EQ(scores.encode(text), merges.encode(text));
+  parts.kind = TokenizerKind::kUnigram;
+  const Tokenizer unigram = Tokenizer::from_parts(parts);
+  EXPECT_EQ(unigram.decode(unigram.encode(text)), text);
+  parts.tokens.back().append(1, 'a');
+  EXPECT_THROW(Tokenizer::from_parts(parts), Error);
+  parts.scores.pop_back();
+  EXPECT_THROW(Tokenizer::from_parts(parts), Error);
+}
+
+TEST(Metaspace, TokensBeyondTheModelAreLeftOut) {
+  TokenizerParts parts = small_parts({});
+  parts.added.push_back({.text = "<image>", .id = 259});
+  parts.prefix = {259};
+  const Tokenizer t = Tokenizer::from_parts(std::move(parts));
+  EXPECT_EQ(t.vocab_size(), 260);
+  EXPECT_EQ(t.within(300).vocab_size(), 260);
+  const Tokenizer less = t.within(259);
+  EXPECT_EQ(less.vocab_size(), 259);
+  EXPECT_EQ(less.encode("<image>", true), less.encode("<image>"));
+  EXPECT_TRUE(less.prefix().empty());
 }
 
 }  // namespace
