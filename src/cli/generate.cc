@@ -1,7 +1,6 @@
 // tumbler generate: a base model continues a text.
 #include "engine/generate.h"
 
-#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -17,6 +16,7 @@
 #include "cli/commands.h"
 #include "cli/model_files.h"
 #include "cli/progress_bar.h"
+#include "cli/sampling_flags.h"
 #include "tokens/stop_strings.h"
 #include "tokens/streaming_decoder.h"
 
@@ -25,10 +25,9 @@ namespace {
 
 struct Flags {
   std::string model, prompt;
-  std::vector<std::string> stop, logit_bias;
-  engine::SamplingOptions sampling;
+  std::vector<std::string> stop;
+  SamplingFlags sampling;
   int64_t max_tokens = 128, top_logprobs = 0, num_samples = 1;
-  uint64_t seed = 0;
   bool json = false, no_echo = false, no_bos = false, special = false;
 };
 
@@ -126,7 +125,8 @@ const char* finish_name(engine::Finish finish) {
 // The text of one sample as it comes.
 class Stream {
  public:
-  Stream(const tokens::Tokenizer& tokenizer, const Flags& flags) : decoder_(tokenizer), stops_(flags.stop) {}
+  Stream(const tokens::Tokenizer& tokenizer, const Flags& flags)
+      : decoder_(tokenizer, /*skip_special=*/true, /*goes_on=*/true), stops_(flags.stop) {}
   // Text that is sure now.
   std::string_view push(int32_t id, const tokens::Tokenizer& tokenizer) {
     if (id >= tokenizer.vocab_size() || !tokenizer.has(id)) return {};
@@ -182,9 +182,10 @@ class Session {
 
   std::vector<int32_t> encode(const std::string& text) const {
     std::vector<int32_t> ids;
-    if (!flags_.no_bos && open_.files.bos_token_id >= 0)
-      ids.push_back(static_cast<int32_t>(open_.files.bos_token_id));
+    if (!flags_.no_bos) ids.assign(open_.tokenizer.prefix().begin(), open_.tokenizer.prefix().end());
     for (const int32_t id : open_.tokenizer.encode(text, flags_.special)) ids.push_back(id);
+    if (ids.empty() && !flags_.no_bos && open_.files.bos_token_id >= 0)
+      ids.push_back(static_cast<int32_t>(open_.files.bos_token_id));
     if (ids.empty())
       throw Error("generate",
                   "--prompt: got no tokens, and the model names no token to begin with; give some text");
@@ -196,8 +197,8 @@ class Session {
     return std::min(wanted, open_.model.config().max_positions);
   }
   engine::GenerateOptions options() const {
-    engine::GenerateOptions options{.sampling = flags_.sampling,
-                                    .seed = flags_.seed,
+    engine::GenerateOptions options{.sampling = flags_.sampling.options,
+                                    .seed = flags_.sampling.seed,
                                     .max_tokens = flags_.max_tokens,
                                     .stop_tokens = {},
                                     .top_log_probs = flags_.top_logprobs};
@@ -248,20 +249,6 @@ class Session {
   std::vector<size_t> counts_;
 };
 
-// "42=-1.5"
-std::pair<int32_t, float> parse_bias(const std::string& text) {
-  int32_t id = 0;
-  float bias = 0;
-  const char* end = text.data() + text.size();
-  const auto number = std::from_chars(text.data(), end, id);
-  if (number.ec == std::errc() && number.ptr != end && *number.ptr == '=') {
-    const auto rest = std::from_chars(number.ptr + 1, end, bias);
-    if (rest.ec == std::errc() && rest.ptr == end) return {id, bias};
-  }
-  throw Error("generate", "--logit-bias: got '{}', expected a token id, = and a number, such as 42=-1.5",
-              text);
-}
-
 }  // namespace
 
 void add_generate(CLI::App& app) {
@@ -274,24 +261,7 @@ void add_generate(CLI::App& app) {
   command->add_option("--prompt", flags->prompt, "the text to continue; - reads standard input")->required();
   command->add_option("--max-tokens", flags->max_tokens, "most tokens to add")
       ->check(CLI::Range(int64_t{0}, int64_t{1} << 30));
-  command->add_option("--temperature", flags->sampling.temperature,
-                      "divides the logits; 0 takes the likeliest token each time");
-  command->add_option("--top-k", flags->sampling.top_k, "draw from the k likeliest tokens only; 0: all");
-  command->add_option("--top-p", flags->sampling.top_p,
-                      "draw from the fewest tokens whose probabilities sum to p");
-  command->add_option("--min-p", flags->sampling.min_p,
-                      "draw from tokens at least this times as likely as the likeliest");
-  command->add_option("--repetition-penalty", flags->sampling.repetition_penalty,
-                      "makes tokens of the prompt and the text so far less likely; 1: off");
-  command->add_option("--presence-penalty", flags->sampling.presence_penalty,
-                      "taken from the logits of tokens that were generated (-2 to 2)");
-  command->add_option("--frequency-penalty", flags->sampling.frequency_penalty,
-                      "the same for each time that a token was generated (-2 to 2)");
-  command
-      ->add_option("--logit-bias", flags->logit_bias,
-                   "ID=BIAS added to the logit of a token (-100 to 100); may be given several times")
-      ->allow_extra_args(false);
-  command->add_option("--seed", flags->seed, "of the draws; the same seed gives the same text");
+  add_sampling_flags(*command, flags->sampling);
   command->add_option("--stop", flags->stop, "end where this text begins; may be given several times")
       ->allow_extra_args(false);
   command->add_option("--top-logprobs", flags->top_logprobs, "show this many likeliest tokens at each step")
@@ -301,11 +271,10 @@ void add_generate(CLI::App& app) {
   command->add_flag("--json", flags->json, "one JSON line per token and one per text");
   command->add_flag("--no-echo", flags->no_echo, "leave the prompt out of the output");
   command->add_flag("--no-bos", flags->no_bos,
-                    "do not put the model's begin-of-document token before the prompt");
+                    "leave out what the model's files put before a prompt, such as a begin-of-text token");
   command->add_flag("--special", flags->special, "names of special tokens in the prompt are these tokens");
   command->callback([flags] {
-    for (const std::string& text : flags->logit_bias) flags->sampling.logit_bias.push_back(parse_bias(text));
-    engine::check_sampling(flags->sampling);
+    flags->sampling.options = get_sampling(flags->sampling);
     Session(*flags).run();
   });
 }

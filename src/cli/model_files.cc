@@ -23,8 +23,9 @@ OpenModel open_any(const std::string& path, kernels::DType dtype) {
           formats::read_chat_template(directory)};
 }
 
-void check_vocabulary(const std::filesystem::path& path, const tokens::Tokenizer& tokenizer,
+void check_vocabulary(const std::filesystem::path& path, tokens::Tokenizer& tokenizer,
                       const nn::ModelConfig& config) {
+  tokenizer = tokenizer.within(config.vocab_size);
   if (tokenizer.vocab_size() > config.vocab_size)
     throw Error("model",
                 "{}: got a tokenizer with {} ids, expected at most the model's {}; is it another model's?",
