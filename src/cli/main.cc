@@ -23,6 +23,8 @@ int main(int argc, char** argv) {
     cli::add_pipeline(app);
     cli::add_eval(app);
     cli::add_generate(app);
+    cli::add_chat(app);
+    cli::add_models(app);
     cli::add_convert(app);
     cli::add_pretrain(app);
     cli::add_pull(app);
