@@ -111,7 +111,8 @@ void read_directory(FoundModel& model) {
 }
 
 FoundModel look_at(const fs::path& path) {
-  FoundModel model{.path = path};
+  FoundModel model;
+  model.path = path;
   try {
     if (fs::is_directory(path))
       read_directory(model);

@@ -324,9 +324,9 @@ V f_unique(C& c, const V& v, A& a) {
   const Keyed items = keyed(c, v, Key(c, a, 0, 1));
   std::vector<V> seen, out;
   for (const auto& [key, item] : items) {
-    const bool known = std::any_of(seen.begin(), seen.end(), [&](const V& s) {
+    const bool known = std::any_of(seen.begin(), seen.end(), [&, &wanted = key](const V& s) {
       c.step();
-      return c.equals(s, key);
+      return c.equals(s, wanted);
     });
     if (known) continue;
     seen.push_back(key);
