@@ -162,8 +162,7 @@ class Session {
     counts_.resize(streams_.size());
     const auto begin = std::chrono::steady_clock::now();
     engine::Decoder decoder(
-        open_.model,
-        {.sequences = flags_.num_samples, .capacity = capacity(prompts[0]), .chunk = 512});
+        open_.model, {.sequences = flags_.num_samples, .capacity = capacity(prompts[0]), .chunk = 512});
     if (live() && !flags_.no_echo) put(text);
     const auto out = engine::generate(
         decoder, prompts, options(),
