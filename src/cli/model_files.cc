@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "formats/chat_template_files.h"
+#include "formats/gguf_engine.h"
 #include "formats/gguf_model.h"
 #include "formats/gguf_tokenizer.h"
 #include "kernels/isa.h"
@@ -51,7 +52,7 @@ InferenceModel open_for_inference(const std::string& path) {
     const nn::ModelConfig config = formats::read_gguf_config(file, &files);
     tokens::Tokenizer tokenizer = formats::read_gguf_tokenizer(file);
     check_vocabulary(path, tokenizer, config);  // before the weights, which take longer
-    return {path, engine::Model(file), files, std::move(tokenizer),
+    return {path, formats::load_packed_gguf(file), files, std::move(tokenizer),
             std::string(file.find_text("tokenizer.chat_template").value_or(""))};
   }
   const std::filesystem::path directory = train::get_model_directory(path);

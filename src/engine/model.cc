@@ -11,7 +11,6 @@
 
 #include "base/check.h"
 #include "base/error.h"
-#include "formats/gguf_model.h"
 #include "io/file.h"
 #include "kernels/packed_layout.h"
 
@@ -47,38 +46,28 @@ bool Linear::quantised() const noexcept {
                      [](const Part& p) { return kernels::is_quantised(p.weights.type); });
 }
 
-std::vector<Model::Source> Model::sources(const nn::Parameters& parameters) {
-  std::vector<Source> out;
+std::vector<WeightSource> Model::sources(const nn::Parameters& parameters) {
+  std::vector<WeightSource> out;
   for (const nn::Tensor& t : parameters.tensors()) {
     // Learned positions are added in f32; vectors are read in f32 anyway.
     const bool rounded =
         parameters.dtype() == kernels::DType::bf16 && t.copy_offset >= 0 && t.name != "positions";
     const auto bytes = rounded ? std::as_bytes(const_cast<nn::Parameters&>(parameters).copy(t))
                                : std::as_bytes(parameters.master(t));
-    out.push_back({t.name, 0, {rounded ? WeightType::bf16 : WeightType::f32, t.rows, t.cols, bytes}, false});
+    out.push_back({t.name, 0, {rounded ? WeightType::bf16 : WeightType::f32, t.rows, t.cols, bytes}});
   }
   return out;
 }
 
 Model::Model(const nn::Parameters& parameters) : config_(parameters.config()) {
-  const std::vector<Source> all = sources(parameters);
+  const std::vector<WeightSource> all = sources(parameters);
   lay_out(all);
   load(all, false);
 }
 
-Model::Model(const formats::GgufFile& file) {
-  config_ = formats::read_gguf_config(file);
-  formats::check_gguf_tensors(file, config_);  // all shapes before any memory
-  std::vector<Source> all;
-  for (const formats::GgufSlot& slot : formats::gguf_slots(config_)) {
-    const formats::GgufTensor tensor = file.get_tensor(slot.name, slot.shape());
-    all.push_back({slot.parameter,
-                   slot.first_row,
-                   {tensor.type, slot.rows, slot.cols, tensor.bytes},
-                   slot.interleaved});
-  }
-  lay_out(all);
-  load(all, true);
+Model::Model(const nn::ModelConfig& config, std::span<const WeightSource> sources) : config_(config) {
+  lay_out(sources);
+  load(sources, true);
 }
 
 void Model::update(const nn::Parameters& parameters) {
@@ -116,15 +105,15 @@ std::vector<float>& Model::vector(const std::string& parameter) {
 }
 
 // Places for all matrices, and vectors of the right length.
-void Model::lay_out(std::span<const Source> all) {
+void Model::lay_out(std::span<const WeightSource> all) {
   layers_.resize(static_cast<size_t>(config_.n_layer));
   nn::ArenaLayout sizes;
-  for (const Source& s : all)
+  for (const WeightSource& s : all)
     if (s.matrix.cols > 1 && s.parameter != "positions")
       sizes.take<std::byte>(kernels::packed_bytes(s.matrix.type, s.matrix.rows, s.matrix.cols));
   arena_ = nn::Arena(sizes.size_bytes());
   nn::ArenaLayout views(&arena_);
-  for (const Source& s : all) {
+  for (const WeightSource& s : all) {
     const int64_t rows = s.matrix.rows, cols = s.matrix.cols;
     if (cols == 1 || s.parameter == "positions") {
       std::vector<float>& values = vector(s.parameter);
@@ -146,8 +135,8 @@ void Model::lay_out(std::span<const Source> all) {
   if (config_.tied) head_ = {{{embedding_, 0}}, {}, embedding_.rows, embedding_.cols};
 }
 
-void Model::load(std::span<const Source> all, bool in_file) {
-  for (const Source& s : all) {
+void Model::load(std::span<const WeightSource> all, bool in_file) {
+  for (const WeightSource& s : all) {
     if (s.matrix.cols == 1 || s.parameter == "positions")
       load_vector(s);
     else
@@ -156,26 +145,23 @@ void Model::load(std::span<const Source> all, bool in_file) {
   }
 }
 
-void Model::load_vector(const Source& s) {
+void Model::load_vector(const WeightSource& s) {
   std::vector<float> stored(static_cast<size_t>(s.matrix.rows * s.matrix.cols));
   kernels::dequantize(stored.data(), s.matrix.bytes.data(), s.matrix.type, s.matrix.rows * s.matrix.cols);
   if (!std::all_of(stored.begin(), stored.end(), [](float x) { return std::isfinite(x); }))
     throw Error("model", "{}: got values that are not finite, expected numbers; the file is damaged",
                 s.parameter);
   float* to = vector(s.parameter).data() + s.first_row * s.matrix.cols;
-  for (int64_t i = 0; i < static_cast<int64_t>(stored.size()); ++i)
-    to[i] = stored[static_cast<size_t>(s.interleaved ? formats::gguf_row(i, config_.head_dim) : i)];
+  for (size_t i = 0; i < stored.size(); ++i)
+    to[i] = stored[s.order.empty() ? i : static_cast<size_t>(s.order[i])];
 }
 
-void Model::load_matrix(const Source& s) {
+void Model::load_matrix(const WeightSource& s) {
   PackedWeights weights = embedding_;
   if (!is_embedding(s.parameter))
     for (const Linear::Part& part : linear(s.parameter).parts)
       if (part.first_row == s.first_row) weights = part.weights;
-  std::vector<int32_t> order;
-  for (int64_t row = 0; s.interleaved && row < s.matrix.rows; ++row)
-    order.push_back(static_cast<int32_t>(formats::gguf_row(row, config_.head_dim)));
-  kernels::pack(weights, s.matrix, order);
+  kernels::pack(weights, s.matrix, s.order);
   if (!kernels::is_finite(weights))
     throw Error("model", "{}: got values that are not finite, expected numbers; the file is damaged",
                 s.parameter);

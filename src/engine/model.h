@@ -1,9 +1,9 @@
 // Model: weights as decoding reads them, packed for the kernels (kernels/packed.h) and in the type that their
 // file has.
 //
-//   const Model model{formats::GgufFile("smollm2.gguf")};   // straight from 4 or 8 bits, never as f32
-//   Model model(parameters);                                 // what a training run holds, in f32 or bf16
-//   model.update(parameters);                                // the same after some more steps
+//   Model model(parameters);     // what a training run holds, in f32 or bf16
+//   model.update(parameters);    // the same after some more steps
+//   Model model(config, sources);  // straight from 4 or 8 bits, never as f32: formats::load_packed_gguf
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "formats/gguf.h"
 #include "kernels/packed.h"
 #include "nn/arena.h"
 #include "nn/config.h"
@@ -39,13 +38,21 @@ struct Layer {
   Linear qkv, out, up, down;
 };
 
+// A tensor's values, or some of its rows: of a file or of parameters.
+struct WeightSource {
+  std::string parameter;            // nn::Parameters' name: "layers.3.qkv"
+  int64_t first_row;                // in that tensor
+  kernels::PackedMatrix matrix;     // cols 1: a vector
+  std::vector<int32_t> order = {};  // row r of ours is row order[r] of the matrix; empty: as they are
+};
+
 class Model {
  public:
   // In parameters.dtype(). Throws Error where memory cannot be had.
   explicit Model(const nn::Parameters& parameters);
-  // The file may be closed afterwards. Throws Error as formats::load_gguf does, and on weights that are not
-  // finite.
-  explicit Model(const formats::GgufFile& file);
+  // From a mapped file, which may be closed afterwards; every tensor of the config must be there. Throws
+  // Error on weights that are not finite.
+  Model(const nn::ModelConfig& config, std::span<const WeightSource> sources);
   Model(Model&&) noexcept = default;
   Model& operator=(Model&&) noexcept = default;
 
@@ -66,20 +73,13 @@ class Model {
   std::string weight_types() const;
 
  private:
-  // A tensor's values, or some of its rows: of a file or of parameters.
-  struct Source {
-    std::string parameter;
-    int64_t first_row;
-    kernels::PackedMatrix matrix;
-    bool interleaved;  // rows of each head in the order of interleaved rope
-  };
-  void lay_out(std::span<const Source> sources);
-  void load(std::span<const Source> sources, bool in_file);
-  void load_matrix(const Source& source);
-  void load_vector(const Source& source);
+  void lay_out(std::span<const WeightSource> sources);
+  void load(std::span<const WeightSource> sources, bool in_file);
+  void load_matrix(const WeightSource& source);
+  void load_vector(const WeightSource& source);
   Linear& linear(const std::string& parameter);
   std::vector<float>& vector(const std::string& parameter);
-  static std::vector<Source> sources(const nn::Parameters& parameters);
+  static std::vector<WeightSource> sources(const nn::Parameters& parameters);
 
   nn::ModelConfig config_;
   nn::Arena arena_;
