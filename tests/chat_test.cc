@@ -183,7 +183,7 @@ TEST_F(SlowChat, ControlCStopsTheAnswerAndNotTheProgram) {
   terminal.type("left\x03");
   ASSERT_TRUE(terminal.shows("> ")) << "a line that is left";
   terminal.type("\x03");
-  ASSERT_TRUE(terminal.shows("leaves"));
+  ASSERT_TRUE(terminal.shows("leaves")) << terminal.screen();
   ASSERT_TRUE(terminal.shows("> "));
   terminal.type("\x03");
   EXPECT_EQ(terminal.exit_code(), 0) << terminal.screen();

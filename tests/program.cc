@@ -39,7 +39,7 @@ Program::~Program() {
 int Program::run(const std::string& arguments, int kill_after_ms) {
   // `exec`: the child is the program, so that the signal and the memory are its own.
   const std::string line =
-      fmt::format("cd '{}' && exec '{}' {} > '{}/out.txt' 2> '{}/err.txt' < /dev/null", directory_.string(),
+      fmt::format("cd '{}' && exec < /dev/null '{}' {} > '{}/out.txt' 2> '{}/err.txt'", directory_.string(),
                   TUMBLER_BINARY, arguments, directory_.string(), directory_.string());
   const pid_t child = ::fork();
   if (child < 0) throw Error("test", "fork failed");

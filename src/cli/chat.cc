@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include <fmt/format.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -49,16 +50,38 @@ constexpr std::string_view kHelp =
 
 volatile std::sig_atomic_t interrupted = 0;
 
+// Does the terminal turn Ctrl-C into a signal?
+void set_terminal_signals(bool on) {
+  termios state = {};
+  if (tcgetattr(STDIN_FILENO, &state) != 0) return;
+  state.c_lflag = on ? state.c_lflag | ISIG : state.c_lflag & ~static_cast<tcflag_t>(ISIG);
+  tcsetattr(STDIN_FILENO, TCSANOW, &state);
+}
+
+// No signals while it lives: the prompt is shown before the line editor has set the terminal, and a Ctrl-C in
+// between would end the program.
+class TerminalWithoutSignals {
+ public:
+  TerminalWithoutSignals() { set_terminal_signals(false); }
+  ~TerminalWithoutSignals() { set_terminal_signals(true); }
+  TerminalWithoutSignals(const TerminalWithoutSignals&) = delete;
+  TerminalWithoutSignals& operator=(const TerminalWithoutSignals&) = delete;
+};
+
 // Ctrl-C while the model answers.
 class InterruptHandler {
  public:
   InterruptHandler() {
+    set_terminal_signals(true);
     struct sigaction action = {};
     action.sa_handler = [](int) { interrupted = 1; };
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, &before_);
   }
-  ~InterruptHandler() { sigaction(SIGINT, &before_, nullptr); }
+  ~InterruptHandler() {
+    set_terminal_signals(false);
+    sigaction(SIGINT, &before_, nullptr);
+  }
   InterruptHandler(const InterruptHandler&) = delete;
   InterruptHandler& operator=(const InterruptHandler&) = delete;
 
@@ -164,6 +187,8 @@ class Chat {
   }
 
   void run() {
+    std::optional<TerminalWithoutSignals> quiet;
+    if (terminal_) quiet.emplace();
     const std::unique_ptr<LineInput> input = terminal_ ? make_terminal_input() : make_plain_input();
     if (terminal_) note(fmt::format("{} · /help says what there is, Ctrl-D leaves", name()));
     bool leaving = false;  // Ctrl-C at an empty prompt: the second one leaves

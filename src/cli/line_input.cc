@@ -85,8 +85,8 @@ class TerminalInput : public LineInput {
     int size = 0;
     const char* entered = el_gets(editor_, &size);
     put(kPasteOff);
-    if (entered == nullptr || size <= 0) return Event::end;
-    line.assign(entered, static_cast<size_t>(size));
+    if (entered != nullptr && size > 0) line.assign(entered, static_cast<size_t>(size));
+    if (line.empty() && !interrupted_) return Event::end;
     while (line.ends_with('\n') || line.ends_with('\r')) line.pop_back();
     return interrupted_ ? Event::interrupt : Event::line;
   }
