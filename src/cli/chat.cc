@@ -34,6 +34,7 @@ struct Flags {
   std::vector<std::string> stop;
   SamplingFlags sampling{.options = {.temperature = 0.7, .top_p = 0.95}};
   int64_t max_tokens = 0, context = 8192;
+  DecoderFlags decoder;
 };
 
 constexpr std::string_view kHelp =
@@ -180,7 +181,9 @@ class Chat {
   explicit Chat(const Flags& flags)
       : open_(open_for_inference(flags.model)),
         chat_template_(get_template(open_)),
-        decoder_(open_.model, {.capacity = std::min(flags.context, open_.model.config().max_positions)}),
+        decoder_(open_.model,
+                 get_decoder_options(flags.decoder, 1,
+                                     std::min(flags.context, open_.model.config().max_positions))),
         session_(decoder_, open_.tokenizer, chat_template_, session_options(flags, open_)),
         terminal_(isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1) {
     conversation_.set_system(flags.system);
@@ -343,6 +346,7 @@ void add_chat(CLI::App& app) {
   command
       ->add_option("--context", flags->context, "most tokens of the conversation, as far as the model goes")
       ->check(CLI::Range(int64_t{16}, int64_t{1} << 30));
+  add_decoder_flags(*command, flags->decoder);
   add_sampling_flags(*command, flags->sampling);
   command
       ->add_option("--stop", flags->stop, "end an answer where this text begins; may be given several times")

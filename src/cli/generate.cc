@@ -27,7 +27,8 @@ struct Flags {
   std::string model, prompt;
   std::vector<std::string> stop;
   SamplingFlags sampling;
-  int64_t max_tokens = 128, top_logprobs = 0, num_samples = 1;
+  int64_t max_tokens = 128, top_logprobs = 0, num_samples = 1, guesses = 0;
+  DecoderFlags decoder;
   bool json = false, no_echo = false, no_bos = false, special = false;
 };
 
@@ -161,8 +162,11 @@ class Session {
     for (int64_t i = 0; i < flags_.num_samples; ++i) streams_.emplace_back(open_.tokenizer, flags_);
     counts_.resize(streams_.size());
     const auto begin = std::chrono::steady_clock::now();
+    // So many at a time; others wait their turn.
+    constexpr int64_t kAtOnce = 64;
     engine::Decoder decoder(
-        open_.model, {.sequences = flags_.num_samples, .capacity = capacity(prompts[0]), .chunk = 512});
+        open_.model,
+        get_decoder_options(flags_.decoder, std::min(flags_.num_samples, kAtOnce), capacity(prompts[0])));
     if (live() && !flags_.no_echo) put(text);
     const auto out = engine::generate(
         decoder, prompts, options(),
@@ -200,7 +204,8 @@ class Session {
                                     .seed = flags_.sampling.seed,
                                     .max_tokens = flags_.max_tokens,
                                     .stop_tokens = {},
-                                    .top_log_probs = flags_.top_logprobs};
+                                    .top_log_probs = flags_.top_logprobs,
+                                    .guesses = flags_.guesses};
     for (const int64_t id : open_.files.eos_token_ids)
       options.stop_tokens.push_back(static_cast<int32_t>(id));
     return options;
@@ -267,6 +272,11 @@ void add_generate(CLI::App& app) {
       ->check(CLI::Range(int64_t{0}, int64_t{1000}));
   command->add_option("--num-samples", flags->num_samples, "continuations, each with other luck")
       ->check(CLI::Range(int64_t{1}, int64_t{4096}));
+  command
+      ->add_option("--guesses", flags->guesses,
+                   "most tokens to guess from the text so far and check in one pass; changes no token")
+      ->check(CLI::Range(int64_t{0}, int64_t{64}));
+  add_decoder_flags(*command, flags->decoder);
   command->add_flag("--json", flags->json, "one JSON line per token and one per text");
   command->add_flag("--no-echo", flags->no_echo, "leave the prompt out of the output");
   command->add_flag("--no-bos", flags->no_bos,

@@ -52,4 +52,25 @@ engine::SamplingOptions get_sampling(const SamplingFlags& flags) {
   return options;
 }
 
+void add_decoder_flags(CLI::App& command, DecoderFlags& flags) {
+  command.add_option("--cache", flags.cache, "what keys and values are kept in")
+      ->check(CLI::IsMember({"bf16", "i8", "f32"}));
+  command.add_option("--prefill-threads", flags.prefill_threads, "threads that read prompts; 0: all")
+      ->check(CLI::Range(0, 4096));
+  command.add_option("--decode-threads", flags.decode_threads, "threads that write token by token; 0: all")
+      ->check(CLI::Range(0, 4096));
+}
+
+engine::DecoderOptions get_decoder_options(const DecoderFlags& flags, int64_t sequences, int64_t capacity) {
+  using kernels::CacheType;
+  const CacheType cache = flags.cache == "i8"    ? CacheType::i8
+                          : flags.cache == "f32" ? CacheType::f32
+                                                 : CacheType::bf16;
+  return {.sequences = sequences,
+          .capacity = capacity,
+          .cache = cache,
+          .prefill_threads = flags.prefill_threads,
+          .decode_threads = flags.decode_threads};
+}
+
 }  // namespace tumbler::cli

@@ -1,4 +1,4 @@
-// Flags of what draws tokens, the same for every command that generates.
+// Flags of what runs a model and draws tokens, the same for every command that generates.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/decoder.h"
 #include "engine/sampler.h"
 
 namespace tumbler::cli {
@@ -19,5 +20,14 @@ struct SamplingFlags {
 void add_sampling_flags(CLI::App& command, SamplingFlags& flags);
 // With the biases read and everything checked. Throws Error.
 engine::SamplingOptions get_sampling(const SamplingFlags& flags);
+
+// How a model is run: the same for generate and chat.
+struct DecoderFlags {
+  std::string cache = "bf16";
+  int prefill_threads = 0, decode_threads = 0;
+};
+
+void add_decoder_flags(CLI::App& command, DecoderFlags& flags);
+engine::DecoderOptions get_decoder_options(const DecoderFlags& flags, int64_t sequences, int64_t capacity);
 
 }  // namespace tumbler::cli
