@@ -50,9 +50,9 @@ class Decoder::Implementation {
     cache_ = nn::Arena(pages * page_bytes_, /*huge_pages=*/false);
   }
 
-  explicit Implementation(Model&& model, const DecoderOptions& options)
-      : Implementation(*std::make_unique<Model>(std::move(model)).release(), options) {
-    owned_.reset(model_);
+  Implementation(std::unique_ptr<const Model> model, const DecoderOptions& options)
+      : Implementation(*model, options) {
+    owned_ = std::move(model);
   }
 
   const Model& model() const noexcept { return *model_; }
@@ -358,7 +358,7 @@ void Decoder::Implementation::compute_logits() {
 Decoder::Decoder(const Model& model, const DecoderOptions& options)
     : implementation_(std::make_unique<Implementation>(model, options)) {}
 Decoder::Decoder(const nn::Parameters& parameters, const DecoderOptions& options)
-    : implementation_(std::make_unique<Implementation>(Model(parameters), options)) {}
+    : implementation_(std::make_unique<Implementation>(std::make_unique<const Model>(parameters), options)) {}
 Decoder::~Decoder() = default;
 Decoder::Decoder(Decoder&&) noexcept = default;
 Decoder& Decoder::operator=(Decoder&&) noexcept = default;

@@ -1,11 +1,9 @@
 #include "engine/model.h"
 
 #include <algorithm>
-#include <atomic>
 #include <charconv>
 #include <cmath>
 #include <map>
-#include <set>
 
 #include <fmt/format.h>
 

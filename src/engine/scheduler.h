@@ -56,7 +56,8 @@ class Scheduler {
   // Queues a request; returns its number. Throws Error where the prompt is empty, too long or has wrong ids,
   // or an option is out of range.
   int64_t submit(Request request);
-  // Ends a request with Finish::caller, queued or running. Nothing where it has ended.
+  // Ends a request with Finish::caller, queued or running. Nothing where it has ended. Not from within
+  // on_token, which returns false instead.
   void cancel(int64_t id);
   // One pass over the model. False where there is nothing to do.
   bool step();

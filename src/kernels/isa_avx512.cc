@@ -1,16 +1,5 @@
 // Every kernel for AVX-512. Nothing may be included inside the region but .inl files: see simd.h.
-// GCC 12 warns of uninitialised values inside its own _mm512_ functions (GCC bug 105593): not in that header,
-// then.
-#ifndef __clang__
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-#ifndef __clang__
-#pragma GCC diagnostic pop
-#endif
-
+#include "kernels/intrinsics.h"
 #include "kernels/packed_layout.h"
 #include "kernels/simd.h"
 #include "kernels/table.h"

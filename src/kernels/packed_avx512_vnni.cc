@@ -1,15 +1,5 @@
-// Products with packed weights for AVX-512 with VNNI. See simd.h for the regions, isa_avx512.cc for the
-// warnings.
-#ifndef __clang__
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-#ifndef __clang__
-#pragma GCC diagnostic pop
-#endif
-
+// Products with packed weights for AVX-512 with VNNI. See simd.h for the regions.
+#include "kernels/intrinsics.h"
 #include "kernels/packed_layout.h"
 #include "kernels/simd.h"
 #include "kernels/table.h"

@@ -1,15 +1,6 @@
 // Register loops of the instructions that only some processors have; each is called after the processor was
 // asked.
-#ifndef __clang__
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-#ifndef __clang__
-#pragma GCC diagnostic pop
-#endif
-
+#include "kernels/intrinsics.h"
 #include "kernels/isa.h"
 #include "kernels/peak_loops.h"
 

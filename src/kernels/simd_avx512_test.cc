@@ -1,16 +1,5 @@
 // The vector functions of simd_test.cc for avx512. Not a test itself.
-// GCC 12 warns of uninitialised values inside its own _mm512_ functions (GCC bug 105593): not in that header,
-// then.
-#ifndef __clang__
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-#ifndef __clang__
-#pragma GCC diagnostic pop
-#endif
-
+#include "kernels/intrinsics.h"
 #include "kernels/kernel_testing.h"
 #include "kernels/simd.h"
 
