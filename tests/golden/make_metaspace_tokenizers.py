@@ -11,12 +11,8 @@ import json
 import sentencepiece
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-TEXT = """The tumbler turns rough stones into smooth ones. It doesn't hurry: stones go in, and after 14 days of coarse grit, 10 days of
-medium grit and 7 days of fine grit they've become round. Weigh the stones (in grams) first; you'll want to know that 1,250 g became 980 g.
-def tumble(stones, days=14):\n    for day in range(days):\n        stones = [stone.smoothed() for stone in stones]\n    return stones\n
-Die Trommel dreht sich Tag und Nacht; die Steine werden langsam rund und glänzend. Les pierres tournent toute la journée et toute la nuit.
-Камни вращаются день и ночь. 石は昼も夜も回り続けます。石头日夜旋转。 돌은 밤낮으로 돌아간다. पत्थर दिन-रात घूमते हैं।
-"""
+from make_tokenizers import TEXT
+
 HARD = [
     "", " ", "  ", "a", "\n", " a", "  a\n\n b  ", "The tumbler", "don't DON'T", "x\r\n\ty \n \n z\n  ", "1234567 12 ½Ⅷ٣", "e\u0301 é \u0301abc",
     "石は中文字 한국어 العربية हिन्दी ไทย", "😀👩\u200d🔬🇨🇭", "\u00a0x\u3000 y\u2028z", "▁ ▁▁stone ▁", "<s>stones<s>  go</s> in", "stones   go\t3 4 \ufffd",

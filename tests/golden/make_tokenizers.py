@@ -74,4 +74,5 @@ def main():
     print(json.dumps({"texts": HARD, "train_text": TEXT, "families": families}, ensure_ascii=True, separators=(",", ":")))
 
 
-main()
+if __name__ == "__main__":
+    main()
