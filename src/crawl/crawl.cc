@@ -243,6 +243,8 @@ CrawlResult crawl_packages(const CrawlConfig& config, const fs::path& output, Pr
     fs::rename(file, output / file.filename());
   }
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  // Before the manifest: a crawl that is killed after it counts as whole, and nothing cleans up behind it.
+  fs::remove_all(work);
   io::sync_directory(output);
   io::write_file(output / kManifest, to_json(result).dump(2) + "\n");
   return result;
