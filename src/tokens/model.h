@@ -13,6 +13,12 @@
 
 namespace tumbler::tokens {
 
+// Ids below which `listed` tokens lie: vocabularies are dense but for some reserved ids. Tables have an entry
+// for each id, so that a higher one, in a damaged file, would take memory that the file does not account for.
+constexpr size_t id_limit(size_t listed) {
+  return 2 * listed + 4096;
+}
+
 struct Tokenizer::Model {
   TokenizerParts parts;
   SplitBatch split_batch = nullptr;

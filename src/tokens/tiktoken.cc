@@ -55,7 +55,7 @@ std::string decode_base64(std::string_view text) {
   return count < 6 ? out : std::string();
 }
 
-constexpr TokenId kMaxRank = 1 << 21;
+constexpr size_t kMaxRanks = size_t{1} << 24;
 
 }  // namespace
 
@@ -73,6 +73,8 @@ TokenizerParts parse_tiktoken(std::string_view text, std::string_view name, std:
   parts.name = std::string(encoding->name) + "_base";
   parts.pattern = encoding->pattern;
   parts.ranks = true;
+  const auto limit = static_cast<TokenId>(
+      std::min(id_limit(static_cast<size_t>(std::count(text.begin(), text.end(), '\n')) + 1), kMaxRanks));
   for (int line_number = 1; !text.empty(); ++line_number) {
     const size_t end = std::min(text.find('\n'), text.size());
     std::string_view line = text.substr(0, end);
@@ -87,11 +89,11 @@ TokenizerParts parse_tiktoken(std::string_view text, std::string_view name, std:
       if (error != std::errc() || stop != line.data() + line.size()) rank = -1;
       token = decode_base64(line.substr(0, space));
     }
-    if (token.empty() || rank < 0 || rank >= kMaxRank)
+    if (token.empty() || rank < 0 || rank >= limit)
       throw Error("tokenizer",
                   "{}:{}: got '{}', expected base64, a blank and a rank below {}; the file is damaged, fetch "
                   "it again",
-                  where, line_number, line.substr(0, 60), kMaxRank);
+                  where, line_number, line.substr(0, 60), limit);
     if (static_cast<size_t>(rank) >= parts.tokens.size()) parts.tokens.resize(static_cast<size_t>(rank) + 1);
     if (!parts.tokens[static_cast<size_t>(rank)].empty())
       throw Error("tokenizer", "{}:{}: rank {} is there twice; the file is damaged, fetch it again", where,

@@ -23,10 +23,10 @@ constexpr int64_t kMaxVocab = int64_t{1} << 24;
 constexpr size_t kArenaPadding = 16;
 
 void check_parts(const TokenizerParts& parts) {
-  const auto limit = static_cast<TokenId>(parts.tokens.size() + parts.added.size() + (1 << 20));
   if (static_cast<int64_t>(parts.tokens.size()) > kMaxVocab)
     throw Error("tokenizer", "{}: got {} tokens, expected at most {}; use a smaller vocabulary", parts.name,
                 parts.tokens.size(), kMaxVocab);
+  const auto limit = static_cast<TokenId>(id_limit(parts.tokens.size() + parts.added.size()));
   for (const AddedToken& added : parts.added)
     if (added.id < 0 || added.id >= limit)
       throw Error("tokenizer", "{}: added token '{}' has id {}, expected 0 to {}; the file is damaged",

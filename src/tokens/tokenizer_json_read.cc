@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "tokens/byte_level.h"
 #include "tokens/metaspace.h"
+#include "tokens/model.h"
 #include "tokens/tokenizer_json.h"
 
 namespace tumbler::tokens {
@@ -272,7 +273,7 @@ class Reader {
     dom::object entries;
     if (!find(model, "vocab", vocab) || vocab.get(entries) != simdjson::SUCCESS)
       fail("no vocab", "an object of tokens");
-    const size_t limit = entries.size() + 100'000;  // vocabularies are dense but for a few reserved ids
+    const size_t limit = id_limit(entries.size());
     for (const auto [text, value] : entries) {
       int64_t id = -1;
       if (value.get(id) != simdjson::SUCCESS || id < 0 || static_cast<size_t>(id) >= limit || text.empty())

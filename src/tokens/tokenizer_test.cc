@@ -170,8 +170,11 @@ TEST(Tokenizer, BadPartsAndIdsAreErrors) {
   parts.merges.emplace_back(1, 9999);
   EXPECT_THROW(Tokenizer::from_parts(parts), Error);
   parts = small_parts({});
-  parts.added.push_back({.text = "x", .id = 0x7FFFFFFF});
-  EXPECT_THROW(Tokenizer::from_parts(parts), Error);
+  for (const TokenId far : {0x7FFFFFFF, 1'000'000, 10'000}) {  // tables have an entry for each id
+    parts = small_parts({});
+    parts.added.push_back({.text = "x", .id = far});
+    EXPECT_THROW(Tokenizer::from_parts(parts), Error) << far;
+  }
   const TokenId beyond[] = {100000}, negative[] = {-1};
   EXPECT_THROW((void)small().decode(beyond), Error);
   EXPECT_THROW((void)small().decode(negative), Error);
@@ -244,8 +247,8 @@ TEST(SlowTiktoken, RanksBecomeTokenizerJson) {
 }
 
 TEST(Tiktoken, DamagedLinesAreErrors) {
-  for (const char* text :
-       {"!!!! 0\n", "IQ==\n", "IQ== x\n", "IQ== -1\n", "IQ== 99999999999\n", "IQ== 0\nIg== 0\n", " 0\n"})
+  for (const char* text : {"!!!! 0\n", "IQ==\n", "IQ== x\n", "IQ== -1\n", "IQ== 99999999999\n",
+                           "IQ== 50000\n", "IQ== 0\nIg== 0\n", " 0\n"})
     EXPECT_THROW(parse_tiktoken(text, "cl100k_base", "test"), Error) << text;
   EXPECT_THROW(parse_tiktoken("IQ== 0\n", "unheard_of", "test"), Error);
   EXPECT_THROW(Tokenizer::from_parts(parse_tiktoken("IQ== 0\n", "cl100k_base", "test")),
