@@ -113,13 +113,20 @@ void fill_trie(Tokenizer::Model& model) {
   }
 }
 
-void check(const TokenizerParts& parts, size_t vocab) {
+void check(const Tokenizer::Model& model) {
+  const TokenizerParts& parts = model.parts;
+  const size_t vocab = model.kinds.size();
   const auto check_id = [&](TokenId id, const char* what) {
     if (id < 0 || static_cast<size_t>(id) >= vocab)
       throw Error("tokenizer", "{}: {}: got id {}, expected 0 to {}; the file is damaged", parts.name, what,
                   id, vocab - 1);
   };
-  if (parts.unk) check_id(*parts.unk, "the unknown token");
+  if (parts.unk) {
+    check_id(*parts.unk, "the unknown token");
+    if (model.kinds[static_cast<size_t>(*parts.unk)] == Tokenizer::Model::kUnused)
+      throw Error("tokenizer", "{}: the unknown token has id {}, which is no token; the file is damaged",
+                  parts.name, *parts.unk);
+  }
   for (const TokenId id : parts.byte_tokens)
     if (id != -1) check_id(id, "a byte");
   if (parts.kind == TokenizerKind::kUnigram && !parts.unk)
@@ -192,7 +199,7 @@ void for_each_cut(const Tokenizer::Model& model,
 }
 
 void fill_metaspace(Tokenizer::Model& model) {
-  check(model.parts, model.kinds.size());
+  check(model);
   fill_pieces(model);
   fill_ends(model);
   if (model.parts.kind == TokenizerKind::kUnigram)

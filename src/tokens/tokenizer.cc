@@ -224,7 +224,8 @@ void strip_start(const Tokenizer::Model& model, std::span<const TokenId> ids, bo
   size_t blanks = 1;
   if (model.parts.metaspace.strip == Metaspace::Strip::kFirstToken) {
     const auto first = std::find_if(ids.begin(), ids.end(), [&](TokenId id) {
-      return !skip_special || model.kinds[static_cast<size_t>(id)] != Tokenizer::Model::kSpecial;
+      return !model.bytes(id).empty() &&
+             !(skip_special && model.kinds[static_cast<size_t>(id)] == Tokenizer::Model::kSpecial);
     });
     const std::string_view text = first == ids.end() ? std::string_view() : model.bytes(*first);
     blanks = std::min(text.find_first_not_of(' '), text.size());

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "io/file.h"
 #include "tokens/model.h"
+#include "tokens/streaming_decoder.h"
 #include "tokens/test_data.h"
 #include "tokens/tiktoken.h"
 #include "tokens/tokenizer_json.h"
@@ -350,6 +351,26 @@ TEST(Metaspace, LongTextsAndTokensAreNoTrap) {
   parts.tokens.back().append(1, 'a');
   EXPECT_THROW(Tokenizer::from_parts(parts), Error);
   parts.scores.pop_back();
+  EXPECT_THROW(Tokenizer::from_parts(parts), Error);
+}
+
+// An id without a token (here 3, below the added 4) says nothing, so that the blank after it begins the text.
+TEST(Metaspace, UnusedIds) {
+  TokenizerParts parts;
+  parts.kind = TokenizerKind::kUnigram;
+  parts.tokens = {"<unk>", " a", "b"};
+  parts.scores = {0, -1, -2};
+  parts.unk = 0;
+  parts.added.push_back({.text = "<end>", .id = 4});
+  parts.metaspace.strip = Metaspace::Strip::kFirstToken;
+  const Tokenizer t = Tokenizer::from_parts(parts);
+  const TokenId ids[] = {3, 1, 1, 2};
+  std::string streamed;
+  StreamingDecoder decoder(t);
+  for (const TokenId id : ids) streamed += decoder.push(id);
+  EXPECT_EQ(t.decode(ids), "a ab");
+  EXPECT_EQ(streamed, "a ab");
+  parts.unk = 3;
   EXPECT_THROW(Tokenizer::from_parts(parts), Error);
 }
 
