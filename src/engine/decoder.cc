@@ -13,6 +13,7 @@
 #include "kernels/norm.h"
 #include "kernels/packed.h"
 #include "kernels/rope.h"
+#include "kernels/team.h"
 #include "nn/arena.h"
 #include "nn/transformer.h"
 
@@ -96,6 +97,12 @@ class Decoder::Implementation {
   void norm(const float* delta, const std::vector<float>& weight, const std::vector<float>& bias);
   void add_post_norm(const std::vector<float>& weight);
   void multiply(const Linear& linear, const float* inp, float* out, int64_t rows);
+  // The next product's weights, while one thread does what comes before it.
+  void read_ahead(const Linear& linear) const noexcept {
+    if (rows() >= kDecodeRows || decode_threads_ == 1) return;
+    const kernels::PackedWeights& first = linear.parts.front().weights;
+    kernels::read_ahead(first.data, kernels::packed_bytes(first.type, first.rows, first.cols));
+  }
   void attend(int64_t layer, const Layer& weights);
   void mlp(const Layer& weights);
   void compute_logits();
@@ -188,6 +195,7 @@ void Decoder::Implementation::check(std::span<const Piece> pieces) const {
 
 void Decoder::Implementation::read(std::span<const Piece> pieces) {
   check(pieces);
+  const kernels::UseTeam team;
   all_logits_.clear();
   all_logits_.resize(pieces.size());
   for (size_t i = 0; i < pieces.size(); ++i)
@@ -236,11 +244,14 @@ void Decoder::Implementation::run_pass() {
     const Layer& layer = model_->layers()[static_cast<size_t>(i)];
     norm(delta, layer.attn_norm, layer.attn_norm_bias);
     multiply(layer.qkv, normed_.data(), qkv_.data(), rows());
+    read_ahead(layer.out);
     attend(i, layer);
     multiply(layer.out, attended_.data(), delta_.data(), rows());
+    read_ahead(layer.up);
     add_post_norm(layer.attn_post_norm);
     norm(delta_.data(), layer.mlp_norm, layer.mlp_norm_bias);
     mlp(layer);
+    read_ahead(i + 1 < config_.n_layer ? model_->layers()[static_cast<size_t>(i + 1)].qkv : model_->head());
     add_post_norm(layer.mlp_post_norm);
     delta = delta_.data();
   }
@@ -325,6 +336,7 @@ void Decoder::Implementation::attend(int64_t layer, const Layer& w) {
 void Decoder::Implementation::mlp(const Layer& w) {
   const int64_t F = config_.n_ff;
   multiply(w.up, normed_.data(), up_.data(), rows());
+  read_ahead(w.down);
   const auto gate = config_.mlp == "silu_glu" ? kernels::Gate::silu : kernels::Gate::gelu_tanh;
   if (config_.gated())
     kernels::glu_forward<float>(hidden_.data(), up_.data(), gate, rows(), F);

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "kernels/cross_entropy.h"
+#include "kernels/team.h"
 
 namespace tumbler::engine {
 namespace {
@@ -171,6 +172,7 @@ void Scheduler::add_pieces() {
 }
 
 bool Scheduler::step() {
+  const kernels::UseTeam team;  // also for what is done with logits
   admit();
   if (running_.empty()) return false;
   add_pieces();

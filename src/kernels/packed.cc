@@ -5,8 +5,6 @@
 #include <cstring>
 #include <vector>
 
-#include <omp.h>
-
 #include "base/check.h"
 #include "kernels/packed_layout.h"
 #include "kernels/parallel.h"
@@ -375,13 +373,7 @@ void multiply_packed(std::span<const PackedProduct> products, const PackedInput&
       begin = next.load(std::memory_order_relaxed);
     }
   };
-  if (threads == 1) {
-    work();
-    return;
-  }
-  // The whole team, part of which does nothing: libgomp restarts threads when a team changes its size.
-#pragma omp parallel num_threads(thread_count())
-  if (omp_get_thread_num() < threads) work();
+  run_team(threads, work);
 }
 
 }  // namespace tumbler::kernels

@@ -1,12 +1,9 @@
 #include "kernels/paged_attention.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <vector>
-
-#include <omp.h>
 
 #include "base/check.h"
 #include "kernels/parallel.h"
@@ -61,6 +58,9 @@ void put_token(std::byte* page, CacheType type, const float* k, const float* v, 
   }
 }
 
+// Less than elsewhere: pages are unpacked, and a team starts within a microsecond.
+constexpr int64_t kSerialAttentionBytes = 32 << 10;
+
 // About what one thread reads: keys and values of each row.
 int64_t work_bytes(std::span<const PagedSequence> sequences, const PagedShape& shape) {
   int64_t keys = 0;
@@ -72,19 +72,6 @@ float* scratch_of_thread(int64_t floats) {
   thread_local std::vector<float> memory;
   memory.resize(static_cast<size_t>(floats + 16));
   return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(memory.data()) + 63) / 64 * 64);
-}
-
-// body(i) for 0..count-1, handed out one by one.
-template <class Body>
-void for_tasks(int64_t count, int threads, const Body& body) {
-  if (threads == 1 || count == 1) {
-    for (int64_t i = 0; i < count; ++i) body(i);
-    return;
-  }
-  std::atomic<int64_t> next = 0;
-#pragma omp parallel num_threads(thread_count())
-  if (omp_get_thread_num() < threads)
-    for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) body(i);
 }
 
 }  // namespace
@@ -125,7 +112,7 @@ void paged_attention(float* out, const float* q, const PagedCache& cache,
   CHECK(shape.H % shape.KV == 0 && shape.D % 2 == 0);
   const int64_t group = shape.H / shape.KV, Dp = padded_head(shape.D);
   const int64_t step = std::max<int64_t>(1, kPagedUnitRows / group);
-  threads = work_bytes(sequences, shape) <= kSerialBytes ? 1 : std::min(threads, thread_count());
+  threads = work_bytes(sequences, shape) <= kSerialAttentionBytes ? 1 : std::min(threads, thread_count());
   thread_local std::vector<PagedUnit> units;
   units.clear();
   for (const PagedSequence& sequence : sequences)

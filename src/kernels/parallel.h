@@ -1,10 +1,11 @@
-// Splits the rows of a kernel over OpenMP's threads.
+// Splits the rows of a kernel over threads: OpenMP's, or the team's under UseTeam.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 
 #include "kernels/isa.h"
+#include "kernels/team.h"
 
 namespace tumbler::kernels {
 
@@ -26,6 +27,12 @@ void parallel_chunks(int chunks, int64_t rows, int64_t step, const Body& body) {
   const int64_t size = (rows + step * chunks - 1) / (step * chunks) * step;
   if (chunks == 1) {
     body(0, int64_t{0}, rows);
+    return;
+  }
+  if (UseTeam::active()) {
+    for_tasks(chunks, chunks, [&](int64_t chunk) {
+      body(static_cast<int>(chunk), std::min(rows, chunk * size), std::min(rows, (chunk + 1) * size));
+    });
     return;
   }
 #pragma omp parallel for schedule(static, 1) num_threads(chunks)
