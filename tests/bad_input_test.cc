@@ -12,6 +12,7 @@
 
 #include "base/rng.h"
 #include "io/file.h"
+#include "io/file_lock.h"
 #include "io/lines.h"
 #include "program.h"
 #include "tiny_crawl.h"
@@ -175,6 +176,39 @@ TEST_F(SlowBadInput, FullDiskInTheDataStage) {
   EXPECT_EQ(tumbler_.run("data build --input b.warc --output out"), 0) << tumbler_.errors();
 }
 
+TEST_F(SlowBadInput, FullDiskInOtherStages) {
+  std::string warc;
+  for (int i = 0; i < 200; ++i) warc += good(i);
+  write("a.warc", warc);
+  ASSERT_EQ(build("a.warc"), 0) << tumbler_.errors();
+  const std::string
+      documents = "--input 'out/documents/*.jsonl.zst'",
+      train = "tokenizer train " + documents + " --vocab-size 512 --output ",
+      tokens = "tokens build " + documents + " --tokenizer tokenizer --output ",
+      pretrain =
+          "pretrain --set depth=1 --set 'data=[\"tokens/train_*.ds\"]' --set tokenizer=tokenizer "
+          "--set steps=1 --set sequence_length=64 --set batch_tokens=64 --output ";
+  ASSERT_EQ(tumbler_.run(train + "tokenizer"), 0) << tumbler_.errors();
+  ASSERT_EQ(tumbler_.run(tokens + "tokens"), 0) << tumbler_.errors();
+  ASSERT_EQ(tumbler_.run(pretrain + "model"), 0) << tumbler_.errors();
+  // What is to be there only when it is whole; and room for less than that.
+  const struct {
+    std::string command, output;
+    int kilobytes;
+  } stages[] = {{train + "disk/out", "tokenizer.json", 12},
+                {tokens + "disk/out", "manifest.json", 64},
+                {pretrain + "disk/out", "step_000001", 100},
+                {"convert model disk/out.gguf", "../out.gguf", 100},
+                {"convert model disk/out", "model.safetensors", 100}};
+  for (const auto& stage : stages) {
+    const tests::SmallDisk disk(path("disk"), stage.kilobytes);
+    if (!disk.mounted()) GTEST_SKIP() << "a small disk cannot be mounted here (not root)";
+    EXPECT_EQ(tumbler_.run(stage.command), 1) << stage.command;
+    EXPECT_TRUE(said("No space left")) << stage.command << ": " << tumbler_.errors();
+    EXPECT_FALSE(fs::exists(path("disk/out") / stage.output)) << stage.command;
+  }
+}
+
 TEST_F(SlowBadInput, OtherInputs) {
   std::string wet, jsonl;
   for (int i = 0; i < 3; ++i) {
@@ -288,6 +322,18 @@ TEST_F(SlowBadCrawl, KilledAtAnyMomentItStartsAgainAndIsWhole) {
   EXPECT_EQ(nlohmann::json::parse(tumbler_.output()).at("already_there"), true);
   ASSERT_EQ(build("crawl/*.warc.gz"), 0) << tumbler_.errors();
   EXPECT_EQ(funnel().at("filters").at(0).at("pages_out"), 600);
+}
+
+TEST_F(SlowBadCrawl, ASecondCrawlIsRefused) {
+  make_package("few", 3, 6);
+  fs::create_directories(path("crawl"));
+  {
+    const io::FileLock other(path("crawl/.lock"), "test", "taken");
+    EXPECT_EQ(crawl("few", "crawl"), 1);
+    EXPECT_TRUE(said("another crawl is running in it")) << tumbler_.errors();
+    EXPECT_FALSE(fs::exists(path("crawl/manifest.json")));
+  }
+  EXPECT_EQ(crawl("few", "crawl"), 0) << tumbler_.errors();
 }
 
 TEST_F(SlowBadCrawl, FullDisk) {

@@ -16,6 +16,7 @@
 
 #include "base/rng.h"
 #include "io/file.h"
+#include "io/file_lock.h"
 #include "io/lines.h"
 #include "tiny_crawl.h"
 
@@ -164,6 +165,17 @@ TEST_F(SlowTraining, ARunIsNotOverwrittenAndAWrongKeyIsNamed) {
   EXPECT_NE(errors().find("did you mean 'steps'"), std::string::npos) << errors();
 }
 
+TEST_F(SlowTraining, ASecondProcessIsRefused) {
+  fs::create_directories(directory_ / "shared");
+  {
+    const io::FileLock other(directory_ / "shared/.lock", "test", "taken");
+    EXPECT_EQ(shell(train("shared", "--resume")), 1);
+    EXPECT_NE(errors().find("another training is running in it"), std::string::npos) << errors();
+    EXPECT_FALSE(fs::exists(directory_ / "shared/metrics.jsonl"));
+  }
+  EXPECT_EQ(shell(train("shared", "--resume")), 0) << errors();
+}
+
 TEST_F(SlowTraining, HeldOutShardsWithoutTextAreRefusedBeforeTheFirstStep) {
   ASSERT_EQ(shell("tokens build --input 'data/documents/*.jsonl.zst' --tokenizer tokenizer --output unheld "
                   "--held-out-fraction 1e-9"),
@@ -218,6 +230,16 @@ TEST_F(SlowTraining, GenerationFollowsItsFlags) {
   }
   EXPECT_GT(tokens, 0);
   EXPECT_EQ(shell("generate --model nowhere --prompt x"), 1);
+  // CVE-2026-21869: a negative count that was believed.
+  for (const char* wrong :
+       {"--max-tokens -1", "--max-tokens 99999999999999999999", "--top-k -1", "--temperature -1",
+        "--temperature nan", "--top-p 2", "--top-p -1", "--min-p -0.5", "--repetition-penalty 0",
+        "--presence-penalty 1e30", "--logit-bias -1=5", "--logit-bias 99999999=5", "--top-logprobs -1",
+        "--num-samples 0", "--guesses -5", "--decode-threads -1", "--prefill-threads 99999"}) {
+    const int code = shell(generate + wrong);
+    EXPECT_TRUE(code > 0 && code < 126) << wrong << ": " << code << " " << errors();
+    EXPECT_FALSE(errors().empty()) << wrong;
+  }
 }
 
 }  // namespace

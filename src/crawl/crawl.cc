@@ -5,8 +5,6 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -16,6 +14,7 @@
 #include "crawl/doc_server.h"
 #include "crawl/process.h"
 #include "io/file.h"
+#include "io/file_lock.h"
 
 namespace fs = std::filesystem;
 
@@ -26,27 +25,6 @@ constexpr std::string_view kDomain = "debian.example";  // RFC 2606: a name that
 constexpr double kStallSeconds = 120;                   // wget without a page for this long has hung
 constexpr std::string_view kManifest = "manifest.json";
 constexpr int kManifestVersion = 1;
-
-// One crawl at a time in a directory; the kernel lets go of the lock when the process ends, however it ends.
-class DirectoryLock {
- public:
-  explicit DirectoryLock(const fs::path& directory)
-      : fd_(::open((directory / ".lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
-    if (fd_ < 0)
-      throw Error("crawl", "{}: cannot write into the directory{}", directory.string(), errno_text());
-    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-      ::close(fd_);
-      throw Error("crawl", "{}: another crawl is running in it; wait for it or choose another --output",
-                  directory.string());
-    }
-  }
-  ~DirectoryLock() { ::close(fd_); }
-  DirectoryLock(const DirectoryLock&) = delete;
-  DirectoryLock& operator=(const DirectoryLock&) = delete;
-
- private:
-  int fd_;
-};
 
 nlohmann::ordered_json to_json(const CrawlResult& result) {
   nlohmann::ordered_json packages = nlohmann::ordered_json::array(), files = nlohmann::ordered_json::array();
@@ -192,7 +170,8 @@ CrawlResult crawl_packages(const CrawlConfig& config, const fs::path& output, Pr
   if (config.warc_mb < 1)
     throw Error("crawl", "warc_mb: got {}, expected 1 or more; correct the recipe", config.warc_mb);
   io::make_directories(output);
-  const DirectoryLock lock(output);
+  const io::FileLock lock(output / ".lock", "crawl",
+                          "another crawl is running in it; wait for it or choose another --output");
   if (std::optional<CrawlResult> finished = find_finished(config, output)) return *finished;
   if (!find_program("wget"))
     throw Error("crawl", "wget: not found in PATH; install it (apt-get install wget)");

@@ -1,6 +1,11 @@
 #include "crawl/crawl.h"
 
+#include <atomic>
+#include <csignal>
+#include <cstdio>
+#include <ctime>
 #include <map>
+#include <thread>
 
 #include <gtest/gtest.h>
 #include <httplib.h>
@@ -10,6 +15,7 @@
 #include "crawl/page.h"
 #include "crawl/process.h"
 #include "crawl/test_files.h"
+#include "io/file.h"
 
 namespace tumbler::crawl {
 namespace {
@@ -54,6 +60,46 @@ TEST(DocServer, ServesListedFilesOnly) {
   ASSERT_TRUE(typed);
   EXPECT_EQ(typed->get_header_value("Content-Type"), "text/html; charset=koi8-r");
   EXPECT_EQ(typed->get_header_value("Content-Language"), "ru");
+}
+
+// Between fork and exec nothing may be called that takes a lock: another thread may hold it, and then the
+// child stands still for ever.
+TEST(ChildProcess, StartsWhileOtherThreadsAreAtWork) {
+  const TempDirectory directory;
+  std::atomic<bool> done = false;
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&] {  // the locks of the heap, of time zones, of locales, of stdio
+      while (!done) {
+        std::vector<std::string> some(50, std::string(100, 'x'));
+        const time_t now = std::time(nullptr);
+        tm local{};
+        ::localtime_r(&now, &local);
+        if (FILE* file = std::fopen("/dev/null", "w")) std::fclose(file);
+      }
+    });
+  for (int i = 0; i < 200; ++i)
+    EXPECT_EQ(run_program({"sh", "-c", "exit 3"}, directory.path(), "/dev/null"), 3);
+  done = true;
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST(ChildProcess, RunsWhereAndAsItIsTold) {
+  const TempDirectory directory;
+  const auto log = directory.path() / "log";
+  EXPECT_EQ(run_program({"sh", "-c", "pwd -P; echo $LC_ALL; echo to stderr >&2"}, directory.path(), log), 0);
+  EXPECT_EQ(last_lines(log), std::filesystem::canonical(directory.path()).string() + " C to stderr");
+  EXPECT_EQ(run_program({"sh", "-c", "kill -9 $$"}, directory.path(), log), 128 + 9);
+  EXPECT_EQ(run_program({"sh", "-c", "exit 0"}, directory.path() / "none", log), 127);
+  EXPECT_THROW(run_program({"no-such-program"}, directory.path(), log), Error);
+  EXPECT_THROW(run_program({"sh"}, directory.path(), directory.path() / "none" / "log"), Error);
+  // It does not outlive its object.
+  {
+    const ChildProcess child({"sh", "-c", "echo $$ > pid; exec sleep 100"}, directory.path(), log);
+    std::error_code none;
+    while (std::filesystem::file_size(directory.path() / "pid", none) == 0 || none) std::this_thread::yield();
+  }
+  EXPECT_EQ(::kill(std::stoi(io::read_file(directory.path() / "pid")), 0), -1);
 }
 
 // A package made here, so that no network is needed.

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "io/file.h"
+#include "io/file_lock.h"
 #include "io/lines.h"
 #include "io/toml.h"
 
@@ -80,6 +81,34 @@ TEST_F(Io, AFullDiskIsAnErrorAndTheOldFileStays) {
   EXPECT_EQ(WEXITSTATUS(status), 7);
   EXPECT_EQ(read_file(path), "finished");
   EXPECT_EQ(entries(), 1u);
+}
+
+TEST_F(Io, ALockIsOneProcessesAndEndsWithIt) {
+  const fs::path path = directory_ / ".lock";
+  int ready[2];
+  ASSERT_EQ(::pipe(ready), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const FileLock lock(path, "io", "another has it");
+    if (::write(ready[1], "x", 1) != 1) ::_exit(1);
+    for (;;) ::pause();
+  }
+  char byte = 0;
+  ASSERT_EQ(::read(ready[0], &byte, 1), 1);
+  try {
+    const FileLock lock(path, "io", "another has it");
+    ADD_FAILURE() << "two have it";
+  } catch (const Error& error) {
+    EXPECT_EQ(std::string(error.what()), "[io] " + directory_.string() + ": another has it");
+  }
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  EXPECT_TRUE(fs::exists(path)) << "it was killed";
+  { const FileLock lock(path, "io", "another has it"); }
+  EXPECT_FALSE(fs::exists(path));
+  EXPECT_THROW(FileLock(directory_ / "none/.lock", "io", "busy"), Error);
+  ::close(ready[0]);
+  ::close(ready[1]);
 }
 
 TEST_F(Io, MissingFilesAreNamed) {

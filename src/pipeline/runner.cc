@@ -7,7 +7,6 @@
 #include <thread>
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -17,28 +16,12 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "io/file.h"
+#include "io/file_lock.h"
 
 namespace fs = std::filesystem;
 
 namespace tumbler::pipeline {
 namespace {
-
-// Only one run at a time in a directory. The lock ends with the process, however it ends.
-class Lock {
- public:
-  explicit Lock(const fs::path& path) : fd_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644)) {
-    if (fd_ < 0) throw Error("pipeline", "{}: cannot open{}", path.string(), errno_text());
-    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0)
-      throw Error("pipeline", "{}: another run is at work here; wait for it or choose another --output",
-                  path.parent_path().parent_path().string());
-  }
-  ~Lock() { ::close(fd_); }
-  Lock(const Lock&) = delete;
-  Lock& operator=(const Lock&) = delete;
-
- private:
-  int fd_;
-};
 
 fs::path record_path(const fs::path& run, const Stage& stage) {
   return run / "pipeline" / (stage.name + ".json");
@@ -212,7 +195,8 @@ std::vector<StageRecord> run_stages(const std::vector<Stage>& stages, const fs::
                                     const std::string& program, const std::string& from,
                                     const Events& events) {
   io::make_directories(run / "pipeline");
-  const Lock lock(run / "pipeline" / "lock");
+  const io::FileLock lock(run / "pipeline" / "lock", "pipeline",
+                          "another run is at work here; wait for it or choose another --output");
   if (!from.empty()) forget_from(stages, run, from);
   std::vector<StageRecord> records;
   std::string print;

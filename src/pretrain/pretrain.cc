@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "engine/generate.h"
 #include "io/file.h"
+#include "io/file_lock.h"
 #include "kernels/isa.h"
 #include "kernels/peak.h"
 #include "pretrain/bits_per_byte.h"
@@ -106,7 +107,6 @@ void check_held_out(const std::vector<fs::path>& shards) {
 
 // Begins, resumes or refuses: what is in the output directory decides.
 std::optional<train::Checkpoint> prepare_output(const PretrainOptions& options) {
-  io::make_directories(options.output);
   const bool has_run =
       fs::exists(options.output / "metrics.jsonl") || !train::list_checkpoints(options.output).empty();
   if (has_run && !options.resume)
@@ -222,6 +222,7 @@ class Run {
 
   PretrainConfig config_;
   const fs::path output_;
+  std::optional<io::FileLock> lock_;  // of rank 0
   dist::Group& group_;
   Progress& progress_;
   const tokens::Tokenizer tokenizer_;
@@ -269,8 +270,12 @@ void Run::make_trainer() {
 // Rank 0 looks at the directory (and moves a damaged checkpoint aside); the others are told the step.
 void Run::begin_or_resume(const PretrainOptions& options) {
   int64_t step = -1;
-  if (group_.rank() == 0)
+  if (group_.rank() == 0) {
+    io::make_directories(output_);
+    lock_.emplace(output_ / ".lock", "pretrain",
+                  "another training is running in it; wait for it or choose another --output");
     if (const auto latest = prepare_output(options)) step = latest->step;
+  }
   group_.broadcast(std::as_writable_bytes(std::span(&step, 1)));
   if (step >= 0)
     for (const train::Checkpoint& c : train::list_checkpoints(output_))

@@ -67,7 +67,7 @@ struct PretrainConfig {
     v("guard", guard, "", "");
     v("log_every", log_every, "steps", "between lines of metrics.jsonl");
     v("eval_every", eval_every, "steps", "between evaluations on held-out text; 0: only at the end");
-    v("eval_tokens", eval_tokens, "tokens", "of held-out text to use; 0: all");
+    v("eval_tokens", eval_tokens, "tokens", "of held-out text to use while training, from its start; 0: all");
     v("sample_every", sample_every, "steps", "between samples of text; 0: none");
     v("sample_prompts", sample_prompts, "", "what the samples begin with");
     v("sample_tokens", sample_tokens, "tokens", "in a sample");

@@ -1,21 +1,16 @@
 #include "text/build.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <thread>
 #include <utility>
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "base/config.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "io/file.h"
+#include "io/file_lock.h"
 
 namespace fs = std::filesystem;
 
@@ -107,36 +102,6 @@ void freeze_manifest(const Manifest& manifest, const fs::path& output) {
               output.string(), difference(parsed, nlohmann::json::parse(text)));
 }
 
-// One process a rank and output: a second one is told so.
-class OutputLock {
- public:
-  OutputLock(const fs::path& output, std::string_view name) : path_(output / fmt::format(".lock.{}", name)) {
-    for (struct stat file{}; fd_ < 0;) {
-      fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-      if (fd_ < 0) throw Error("data build", "{}: cannot be written{}", path_.string(), errno_text());
-      if (::flock(fd_, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
-        ::close(fd_);
-        throw Error("data build",
-                    "{}: another process is building this; wait for it, or give ranks of their own",
-                    output.string());
-      }
-      // The one before may have removed the file between the two calls: then others would lock another one.
-      if (::fstat(fd_, &file) == 0 && file.st_nlink > 0) return;
-      ::close(std::exchange(fd_, -1));
-    }
-  }
-  OutputLock(const OutputLock&) = delete;
-  OutputLock& operator=(const OutputLock&) = delete;
-  ~OutputLock() {
-    ::unlink(path_.c_str());
-    ::close(fd_);
-  }
-
- private:
-  fs::path path_;
-  int fd_ = -1;
-};
-
 // What a killed run left half-written of `folder`'s files.
 void remove_temporaries(const fs::path& folder, std::string_view prefix = "") {
   std::error_code error;
@@ -204,7 +169,10 @@ BuildResult build(const BuildConfig& config, Progress& progress) {
   Manifest manifest{config.recipe, config.options, list_inputs(config.inputs), {}};
   manifest.parts = plan_parts(manifest.inputs, config.part_bytes);
   io::make_directories(config.output / "parts");
-  const OutputLock lock(config.output, config.merge_only ? "merge" : fmt::format("rank{}", config.rank));
+  // One process a rank and output.
+  const io::FileLock lock(
+      config.output / (config.merge_only ? ".lock.merge" : fmt::format(".lock.rank{}", config.rank)),
+      "data build", "another process is building this; wait for it, or give ranks of their own");
   freeze_manifest(manifest, config.output);
 
   BuildResult result;

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/rng.h"
 #include "io/file.h"
+#include "io/file_lock.h"
 #include "io/lines.h"
 #include "text/dedup.h"
 #include "text/document.h"
@@ -204,6 +205,23 @@ TEST_F(Build, NoDedupKeepsAll) {
   c.options.minhash.enabled = false;
   const BuildResult result = run(c);
   EXPECT_EQ(result.funnel.at(Filter::kMinhash).pages_in, result.funnel.documents);
+}
+
+TEST_F(Build, ASecondProcessIsRefused) {
+  write_jsonl("a.jsonl", 1, 3);
+  fs::create_directories(root_ / "out");
+  {
+    const io::FileLock other(root_ / "out/.lock.rank0", "test", "taken");
+    try {
+      run(config("out"));
+      ADD_FAILURE() << "two builds in one directory";
+    } catch (const Error& e) {
+      EXPECT_NE(std::string(e.what()).find("another process is building this"), std::string::npos)
+          << e.what();
+    }
+    EXPECT_FALSE(fs::exists(root_ / "out/manifest.json"));
+  }
+  EXPECT_TRUE(run(config("out")).whole);
 }
 
 // Killed with SIGKILL at random moments, again and again, it ends with the same bytes.

@@ -4,6 +4,7 @@
 #include <map>
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "io/file.h"
@@ -325,6 +326,27 @@ TEST(Tokenizer, ManyNamesInALongTextTakeNoLonger) {
   std::string tabs;
   for (int i = 0; i < 500'000; ++i) tabs += "\t\tx";
   EXPECT_EQ(t.encode(tabs, std::span<const std::pair<size_t, size_t>>()).size(), 1'000'000u);
+}
+
+// GHSA-7rxv-5jhh-j6xx: numbers of bytes and tokens that become negative in 32 bits.
+TEST(SlowTokenizer, MoreThanTwoGigabytesOfText) {
+  constexpr size_t kBytes = (size_t{1} << 31) + 32;
+  if (::sysconf(_SC_PHYS_PAGES) / 1024 * (::sysconf(_SC_PAGESIZE) / 1024) < 8000)
+    GTEST_SKIP() << "takes 4 GB of memory";
+  TokenizerParts parts = small_parts({});
+  parts.ignore_merges = true;
+  const auto word = static_cast<TokenId>(parts.tokens.size());
+  parts.tokens.push_back(" " + std::string(31, 'a'));
+  for (AddedToken& added : parts.added) ++added.id;
+  parts.bos = parts.eos = parts.pad = {};
+  const Tokenizer t = Tokenizer::from_parts(parts);
+  std::string text(kBytes, 'a');
+  for (size_t i = 0; i < text.size(); i += 32) text[i] = ' ';
+  const std::vector<TokenId> ids = t.encode(text);
+  EXPECT_EQ(ids.size(), kBytes / 32);
+  EXPECT_TRUE(std::all_of(ids.begin(), ids.end(), [&](TokenId id) { return id == word; }));
+  text = {};
+  EXPECT_EQ(t.decode(ids).size(), kBytes);
 }
 
 // Without a limit on cuts of tokens, or a heap, these would take hours.

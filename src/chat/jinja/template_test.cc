@@ -39,6 +39,7 @@ TEST(Template, ErrorsNameTheLine) {
   EXPECT_NE(error_of("{{ s | shout }}").find("no filter named 'shout'"), std::string::npos);
 }
 
+// CVE-2024-34359, CVE-2026-5760: templates that ran Python.
 TEST(Template, NoAttributeLeadsOut) {
   for (const char* name :
        {"__class__", "__init__", "__globals__", "__mro__", "__subclasses__", "func_globals"})
