@@ -24,6 +24,11 @@ class Reader {
     const auto found = object_.find(key);
     return found != object_.end() && !found->is_null() ? &*found : nullptr;
   }
+  // Not the same as a key that is not there, whose value is the class's default.
+  bool states_null(const char* key) const {
+    const auto found = object_.find(key);
+    return found != object_.end() && found->is_null();
+  }
   int64_t integer(const char* key, int64_t otherwise) const {
     const json* value = find(key);
     return value != nullptr ? as_integer(key, *value) : otherwise;
@@ -250,7 +255,7 @@ void read_gemma_rope(nn::ModelConfig& c, const Reader& r) {
 
 // Which layers are local: every n-th is not, by sliding_window_pattern or, in newer files, layer_types.
 void read_gemma_layers(nn::ModelConfig& c, const Reader& r) {
-  c.sliding_window = r.integer("sliding_window", 4096);
+  c.sliding_window = r.states_null("sliding_window") ? 0 : r.integer("sliding_window", 4096);
   c.global_every = r.integer("sliding_window_pattern", r.integer("_sliding_window_pattern", 6));
   if (const json* types = r.find("layer_types")) {
     if (!types->is_array() || static_cast<int64_t>(types->size()) != c.n_layer)
@@ -268,6 +273,10 @@ void read_gemma_layers(nn::ModelConfig& c, const Reader& r) {
     }
   }
   if (c.global_every == 1) c.sliding_window = c.global_every = 0;
+  if (c.global_every > 1 && c.sliding_window == 0)
+    throw Error(
+        r.where(),
+        "sliding_window: got null or 0, expected the window of the layers that are sliding_attention");
 }
 
 // Gemma 3. Its multimodal files state only what differs from these defaults of the class.

@@ -206,6 +206,8 @@ TEST(HuggingFaceGemma, LayersAndRopeInEverySpelling) {
   refused("/query_pre_attn_scalar", 0, "query_pre_attn_scalar");
   refused("/query_pre_attn_scalar", 24.00001, "query_pre_attn_scalar");
   refused("/sliding_window", -1, "sliding_window");
+  refused("/sliding_window", 0, "sliding_window: got null or 0");
+  refused("/sliding_window", nullptr, "sliding_window: got null or 0");
   refused("/model_type", "gemma2", "only Gemma 3 can be run");
   refused("/model_type", "gemma", "only Gemma 3 can be run");
   // All layers local, and none.
@@ -216,6 +218,8 @@ TEST(HuggingFaceGemma, LayersAndRopeInEverySpelling) {
   now["layer_types"] = {"full_attention", "full_attention", "full_attention"};
   const nn::ModelConfig global = config_from_json(now.dump(), "test");
   EXPECT_EQ(global.sliding_window, 0);
+  now["sliding_window"] = nullptr;  // nothing is local: no window is needed
+  EXPECT_EQ(config_from_json(now.dump(), "test"), global);
   EXPECT_EQ(config_from_json(config_to_json(global, {}), "test"), global);
 }
 

@@ -12,18 +12,27 @@
 namespace tumbler::pipeline {
 namespace {
 
+// In pieces: zlib counts in 32 bits. Only the size is wanted.
 size_t gzip_size(std::string_view text) {
   z_stream stream{};
   constexpr int kGzip = 15 + 16;  // largest window, gzip header
   if (deflateInit2(&stream, 9, Z_DEFLATED, kGzip, 9, Z_DEFAULT_STRATEGY) != Z_OK)
     throw Error("gzip", "cannot start the compressor");
-  std::string out(deflateBound(&stream, text.size()), '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  const int code = deflate(&stream, Z_FINISH);
-  const size_t size = stream.total_out;
+  std::string out(size_t{1} << 16, '\0');
+  size_t size = 0;
+  int code = Z_OK;
+  do {
+    const std::string_view piece = text.substr(0, size_t{1} << 20);
+    text.remove_prefix(piece.size());
+    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(piece.data()));
+    stream.avail_in = static_cast<uInt>(piece.size());
+    do {
+      stream.next_out = reinterpret_cast<Bytef*>(out.data());
+      stream.avail_out = static_cast<uInt>(out.size());
+      code = deflate(&stream, text.empty() ? Z_FINISH : Z_NO_FLUSH);
+      size += out.size() - stream.avail_out;
+    } while (stream.avail_out == 0);
+  } while (!text.empty() && (code == Z_OK || code == Z_BUF_ERROR));  // the latter: nothing left to do yet
   deflateEnd(&stream);
   if (code != Z_STREAM_END) throw Error("gzip", "compression failed with code {}", code);
   return size;

@@ -51,6 +51,7 @@ TrainingCurves read_curves(const fs::path& path) {
     add("grad_norm", curves.grad_norm);
     add("tok_s", curves.tokens_per_second);
     add("percent_of_peak", curves.percent_of_peak);
+    curves.held_out_tokens = std::max(curves.held_out_tokens, number(line, "val_tokens"));
     curves.tokens = std::max(curves.tokens, number(line, "tokens"));
     curves.seconds = std::max(curves.seconds, number(line, "elapsed_s"));
     if (text(line, "event") == "sample")

@@ -27,7 +27,7 @@ struct TrainingCurves {
     std::string prompt, text;
   };
   std::vector<Sample> samples;
-  double tokens = 0, seconds = 0;
+  double tokens = 0, seconds = 0, held_out_tokens = 0;
 };
 TrainingCurves read_curves(const std::filesystem::path& metrics_jsonl);
 

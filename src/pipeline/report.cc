@@ -60,7 +60,15 @@ std::string training_section(const RunLayout& layout, const TrainingCurves& curv
                        table(rows, {}));
   }
   out += line_chart({{"training", curves.loss}}, {"step", "loss (nats per token) on the batch just seen"});
-  out += line_chart({{"held out", curves.held_out_bpb, true}}, {"step", "bits per byte on held-out pages"});
+  const auto tokens = find_json(layout.tokens() / "manifest.json").value_or(nlohmann::json::object());
+  const double all = number(tokens.value("held_out", nlohmann::json::object()), "tokens");
+  out += line_chart(
+      {{"held out", curves.held_out_bpb, true}},
+      {"step",
+       curves.held_out_tokens + 1 < all  // the first token is not predicted
+           ? fmt::format("bits per byte on the first {} of {} held-out tokens (on all of them: below)",
+                         human_count(curves.held_out_tokens), human_count(all))
+           : "bits per byte on held-out pages"});
   out += line_chart({{"learning rate", curves.lr}}, {"step", "learning rate", false, true});
   out += line_chart({{"gradient norm", curves.grad_norm}},
                     {"step", "gradient norm, before clipping", false, true});
