@@ -14,7 +14,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr size_t kReadTokens = 256;  // between two looks at whether to go on
+constexpr int64_t kReadTokens = 256;  // between two looks at whether to go on
 
 double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
@@ -40,9 +40,7 @@ Session::Session(engine::Decoder& decoder, tokens::Tokenizer tokenizer, jinja::T
       tokenizer_(std::move(tokenizer)),
       template_(std::move(chat_template)),
       options_(std::move(options)),
-      sampler_(options_.sampling) {
-  decoder_.truncate(0, 0);
-}
+      scheduler_(decoder_, kReadTokens) {}
 
 Prompt Session::prompt(const nlohmann::ordered_json& messages) const {
   const Rendered rendered =
@@ -61,72 +59,50 @@ Answer Session::answer(const Prompt& prompt, const OnText& on_text) {
                 decoder_.capacity());
   Answer answer;
   answer.prompt_tokens = size;
-  const auto begin = Clock::now();
-  const bool go_on = read(prompt, answer, on_text);
-  answer.read_seconds = seconds_since(begin);
-  const auto written = Clock::now();
-  if (go_on)
-    write(prompt, answer, on_text);
-  else
-    answer.finish = engine::Finish::caller;
-  answer.write_seconds = seconds_since(written);
-  return answer;
-}
-
-// Only what comes after the tokens that the cache and the prompt have in common.
-bool Session::read(const Prompt& prompt, Answer& answer, const OnText& on_text) {
-  const std::vector<int32_t>& tokens = prompt.tokens;
-  const auto common =
-      std::mismatch(held_.begin(), held_.end(), tokens.begin(), tokens.end()).first - held_.begin();
-  // The last token is read again: its logits are needed.
-  size_t at = std::min(static_cast<size_t>(common), tokens.size() - 1);
-  answer.reused_tokens = static_cast<int64_t>(at);
-  decoder_.truncate(0, answer.reused_tokens);
-  held_.resize(at);
-  while (at < tokens.size()) {
-    const size_t n = std::min(kReadTokens, tokens.size() - at);
-    decoder_.extend(0, std::span(tokens).subspan(at, n));
-    held_.insert(held_.end(), tokens.begin() + static_cast<ptrdiff_t>(at),
-                 tokens.begin() + static_cast<ptrdiff_t>(at + n));
-    at += n;
-    if (!on_text({})) return false;
-  }
-  return true;
-}
-
-void Session::write(const Prompt& prompt, Answer& answer, const OnText& on_text) {
-  Rng rng(options_.seed, answers_++);
   tokens::StreamingDecoder decoder(tokenizer_, /*skip_special=*/false);
   tokens::StopStrings stops(options_.stop);
-  std::vector<int32_t> generated;
-  const auto& ends = options_.stop_tokens;
   const auto say = [&](std::string_view text) {
     answer.text += text;
     return text.empty() || on_text(text);
   };
-  bool go_on = true;
-  for (;;) {
-    const int32_t id = sampler_.sample(decoder_.logits(0), rng, {prompt.tokens, generated});
-    generated.push_back(id);
-    answer.finish = engine::Finish::stop;
-    if (std::find(ends.begin(), ends.end(), id) != ends.end()) break;
-    if (!is_silent(tokenizer_, id)) go_on = say(stops.push(decoder.push(id)));
-    go_on = go_on && !stops.stopped() && on_text({});
-    answer.finish = engine::Finish::caller;
-    if (!go_on) break;
-    answer.finish = engine::Finish::length;
-    if (options_.max_tokens > 0 && static_cast<int64_t>(generated.size()) >= options_.max_tokens) break;
-    answer.finish = engine::Finish::context;
-    if (decoder_.length(0) >= decoder_.capacity()) break;
-    const int64_t slot = 0;
-    decoder_.step({&slot, 1}, {&id, 1});
-    held_.push_back(id);
+  const auto begin = Clock::now();
+  engine::Request request{.prompt = prompt.tokens,
+                          .sampling = options_.sampling,
+                          .seed = options_.seed,
+                          .stream = answers_,
+                          .max_tokens = options_.max_tokens > 0 ? options_.max_tokens : decoder_.capacity(),
+                          .stop_tokens = options_.stop_tokens,
+                          .guesses = options_.guesses};
+  if (options_.grammar)
+    request.constraint = std::make_shared<engine::Constraint>(options_.grammar, options_.vocabulary);
+  request.on_token = [&](const engine::TokenChoice& choice) {
+    if (answer.tokens == 0) {
+      answer.read_seconds = seconds_since(begin);
+      if (!on_text({})) return false;
+    }
+    ++answer.tokens;
+    const auto& ends = options_.stop_tokens;
+    if (std::find(ends.begin(), ends.end(), choice.id) != ends.end()) return true;
+    const bool go_on = is_silent(tokenizer_, choice.id) || say(stops.push(decoder.push(choice.id)));
+    return go_on && !stops.stopped() && on_text({});
+  };
+  request.on_finish = [&](engine::Finish why) { answer.finish = why; };
+  const int64_t reused = scheduler_.counts().reused_tokens, id = scheduler_.submit(std::move(request));
+  while (scheduler_.step())
+    if (answer.tokens == 0 && !on_text({})) scheduler_.cancel(id);
+  answer.reused_tokens = scheduler_.counts().reused_tokens - reused;
+  if (answer.tokens == 0) {
+    answer.read_seconds = seconds_since(begin);
+    return answer;
   }
-  answer.tokens = static_cast<int64_t>(generated.size());
-  if (stops.stopped()) return;
-  std::string rest(stops.push(decoder.flush()));
-  if (!stops.stopped()) rest += stops.flush();
-  say(rest);
+  ++answers_;
+  if (!stops.stopped()) {
+    std::string rest(stops.push(decoder.flush()));
+    if (!stops.stopped()) rest += stops.flush();
+    say(rest);
+  }
+  answer.write_seconds = seconds_since(begin) - answer.read_seconds;
+  return answer;
 }
 
 std::vector<int32_t> end_tokens(const tokens::Tokenizer& tokenizer, const std::vector<int64_t>& eos) {

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
@@ -15,8 +16,8 @@
 
 #include "chat/jinja/template.h"
 #include "engine/decoder.h"
-#include "engine/generate.h"
 #include "engine/sampler.h"
+#include "engine/scheduler.h"
 #include "tokens/tokenizer.h"
 
 namespace tumbler::chat {
@@ -27,7 +28,10 @@ struct SessionOptions {
   int64_t max_tokens = 0;              // an answer; 0: what the context holds
   std::vector<int32_t> stop_tokens;    // end an answer and are no part of it
   std::vector<std::string> stop = {};  // likewise, as text
-  std::string bos_token = {}, eos_token = {};  // for the template; empty: not defined
+  int64_t guesses = 0;  // most tokens to guess ahead where text repeats itself; changes no token
+  std::shared_ptr<const engine::Grammar> grammar = {};       // what every answer has to follow, or nothing
+  std::shared_ptr<const engine::TokenTrie> vocabulary = {};  // with `grammar`: the tokens' bytes
+  std::string bos_token = {}, eos_token = {};                // for the template; empty: not defined
 };
 
 struct Prompt {
@@ -47,7 +51,7 @@ using OnText = std::function<bool(std::string_view)>;
 
 class Session {
  public:
-  // Uses slot 0 of the decoder, which must outlive this.
+  // Uses all of the decoder, which must outlive this.
   Session(engine::Decoder& decoder, tokens::Tokenizer tokenizer, jinja::Template chat_template,
           SessionOptions options);
 
@@ -56,18 +60,14 @@ class Session {
   // Throws Error, and the session goes on as before, where the prompt leaves no room in the context.
   Answer answer(const Prompt& prompt, const OnText& on_text);
 
-  int64_t context_tokens() const noexcept { return static_cast<int64_t>(held_.size()); }
+  int64_t context_tokens() const { return decoder_.length(0); }
 
  private:
-  bool read(const Prompt& prompt, Answer& answer, const OnText& on_text);
-  void write(const Prompt& prompt, Answer& answer, const OnText& on_text);
-
   engine::Decoder& decoder_;
   tokens::Tokenizer tokenizer_;
   jinja::Template template_;
   SessionOptions options_;
-  engine::Sampler sampler_;
-  std::vector<int32_t> held_;  // what slot 0 holds
+  engine::Scheduler scheduler_;
   uint64_t answers_ = 0;
 };
 

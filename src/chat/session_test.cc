@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "chat/conversation.h"
 #include "chat/thoughts.h"
+#include "engine/generate.h"
 #include "nn/test_models.h"
 #include "tokens/streaming_decoder.h"
 #include "tokens/test_data.h"

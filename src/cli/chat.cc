@@ -34,7 +34,9 @@ struct Flags {
   std::vector<std::string> stop;
   SamplingFlags sampling{.options = {.temperature = 0.7, .top_p = 0.95}};
   int64_t max_tokens = 0, context = 8192;
+  int64_t guesses = 0;
   DecoderFlags decoder;
+  GrammarFlags grammar;
 };
 
 constexpr std::string_view kHelp =
@@ -158,11 +160,15 @@ chat::SessionOptions session_options(const Flags& flags, const InferenceModel& o
   const auto text = [&](std::optional<tokens::TokenId> id) {
     return id ? tokens::spelling(open.tokenizer, *id) : std::string();
   };
+  const auto grammar = get_grammar(flags.grammar);
   return {.sampling = flags.sampling.options,
           .seed = flags.sampling.seed,
           .max_tokens = flags.max_tokens,
           .stop_tokens = chat::end_tokens(open.tokenizer, open.files.eos_token_ids),
           .stop = flags.stop,
+          .guesses = flags.guesses,
+          .grammar = grammar,
+          .vocabulary = grammar ? get_vocabulary(open.tokenizer) : nullptr,
           .bos_token = text(open.tokenizer.bos_id()),
           .eos_token = text(open.tokenizer.eos_id())};
 }
@@ -346,6 +352,8 @@ void add_chat(CLI::App& app) {
   command
       ->add_option("--context", flags->context, "most tokens of the conversation, as far as the model goes")
       ->check(CLI::Range(int64_t{16}, int64_t{1} << 30));
+  add_guesses_flag(*command, flags->guesses);
+  add_grammar_flags(*command, flags->grammar);
   add_decoder_flags(*command, flags->decoder);
   add_sampling_flags(*command, flags->sampling);
   command

@@ -29,6 +29,7 @@ struct Flags {
   SamplingFlags sampling;
   int64_t max_tokens = 128, top_logprobs = 0, num_samples = 1, guesses = 0;
   DecoderFlags decoder;
+  GrammarFlags grammar;
   bool json = false, no_echo = false, no_bos = false, special = false;
 };
 
@@ -119,6 +120,8 @@ const char* finish_name(engine::Finish finish) {
       return "context";
     case engine::Finish::caller:
       return "stop";
+    case engine::Finish::error:
+      return "error";
   }
   return "";
 }
@@ -206,6 +209,8 @@ class Session {
                                     .stop_tokens = {},
                                     .top_log_probs = flags_.top_logprobs,
                                     .guesses = flags_.guesses};
+    options.grammar = get_grammar(flags_.grammar);
+    if (options.grammar) options.vocabulary = get_vocabulary(open_.tokenizer);
     for (const int64_t id : open_.files.eos_token_ids)
       options.stop_tokens.push_back(static_cast<int32_t>(id));
     return options;
@@ -272,10 +277,8 @@ void add_generate(CLI::App& app) {
       ->check(CLI::Range(int64_t{0}, int64_t{1000}));
   command->add_option("--num-samples", flags->num_samples, "continuations, each with other luck")
       ->check(CLI::Range(int64_t{1}, int64_t{4096}));
-  command
-      ->add_option("--guesses", flags->guesses,
-                   "most tokens to guess from the text so far and check in one pass; changes no token")
-      ->check(CLI::Range(int64_t{0}, int64_t{64}));
+  add_guesses_flag(*command, flags->guesses);
+  add_grammar_flags(*command, flags->grammar);
   add_decoder_flags(*command, flags->decoder);
   command->add_flag("--json", flags->json, "one JSON line per token and one per text");
   command->add_flag("--no-echo", flags->no_echo, "leave the prompt out of the output");

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "base/error.h"
+#include "engine/json_schema.h"
+#include "io/file.h"
 
 namespace tumbler::cli {
 namespace {
@@ -50,6 +52,42 @@ engine::SamplingOptions get_sampling(const SamplingFlags& flags) {
   for (const std::string& text : flags.logit_bias) options.logit_bias.push_back(parse_bias(text));
   engine::check_sampling(options);
   return options;
+}
+
+void add_guesses_flag(CLI::App& command, int64_t& guesses) {
+  command
+      .add_option("--guesses", guesses,
+                  "most tokens to guess from the text so far and check in one pass; changes no token")
+      ->check(CLI::Range(int64_t{0}, int64_t{64}));
+}
+
+void add_grammar_flags(CLI::App& command, GrammarFlags& flags) {
+  CLI::Option* grammar =
+      command.add_option("--grammar", flags.grammar, "file with what the text has to follow, in GBNF");
+  command
+      .add_option("--json-schema", flags.json_schema,
+                  "JSON schema that the text has to follow: a file, or the schema itself ({} is any JSON)")
+      ->excludes(grammar);
+}
+
+std::shared_ptr<const engine::Grammar> get_grammar(const GrammarFlags& flags) {
+  if (flags.grammar.empty() && flags.json_schema.empty()) return nullptr;
+  std::string text;
+  if (!flags.grammar.empty()) {
+    text = io::read_file(flags.grammar);
+  } else {
+    const bool inline_schema = flags.json_schema.find('{') != std::string::npos;
+    text = engine::json_schema_grammar(inline_schema ? flags.json_schema : io::read_file(flags.json_schema));
+  }
+  return std::make_shared<const engine::Grammar>(engine::Grammar::parse(text));
+}
+
+std::shared_ptr<const engine::TokenTrie> get_vocabulary(const tokens::Tokenizer& tokenizer) {
+  std::vector<std::string> tokens(static_cast<size_t>(tokenizer.vocab_size()));
+  for (int32_t id = 0; id < tokenizer.vocab_size(); ++id)
+    if (tokenizer.has(id) && !tokenizer.is_added(id))
+      tokens[static_cast<size_t>(id)] = std::string(tokenizer.token_bytes(id));
+  return std::make_shared<const engine::TokenTrie>(std::move(tokens));
 }
 
 void add_decoder_flags(CLI::App& command, DecoderFlags& flags) {

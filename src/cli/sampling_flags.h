@@ -3,11 +3,15 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "engine/constraint.h"
 #include "engine/decoder.h"
+#include "engine/grammar.h"
 #include "engine/sampler.h"
+#include "tokens/tokenizer.h"
 
 namespace tumbler::cli {
 
@@ -20,6 +24,19 @@ struct SamplingFlags {
 void add_sampling_flags(CLI::App& command, SamplingFlags& flags);
 // With the biases read and everything checked. Throws Error.
 engine::SamplingOptions get_sampling(const SamplingFlags& flags);
+
+void add_guesses_flag(CLI::App& command, int64_t& guesses);
+
+// What a text has to follow: one of these, or nothing.
+struct GrammarFlags {
+  std::string grammar, json_schema;
+};
+
+void add_grammar_flags(CLI::App& command, GrammarFlags& flags);
+// Null where there is none. Throws Error.
+std::shared_ptr<const engine::Grammar> get_grammar(const GrammarFlags& flags);
+// The bytes of the tokens that are text.
+std::shared_ptr<const engine::TokenTrie> get_vocabulary(const tokens::Tokenizer& tokenizer);
 
 // How a model is run: the same for generate and chat.
 struct DecoderFlags {

@@ -15,6 +15,8 @@ std::vector<Generation> generate(Decoder& decoder, std::span<const std::vector<i
                     .stop_tokens = options.stop_tokens,
                     .top_log_probs = options.top_log_probs,
                     .guesses = options.guesses};
+    if (options.grammar)
+      request.constraint = std::make_shared<Constraint>(options.grammar, options.vocabulary);
     request.on_token = [&out, &on_token, i](const TokenChoice& choice) {
       out[i].tokens.push_back(choice);
       return !on_token || on_token(static_cast<int64_t>(i), choice);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -19,6 +20,9 @@ struct GenerateOptions {
   std::vector<int32_t> stop_tokens;  // end the sequence, and are its last token
   int64_t top_log_probs = 0;         // likeliest candidates to report with each token
   int64_t guesses = 0;               // most tokens to guess ahead where text repeats itself; 0: none
+  // What every text has to follow, or nothing; with the tokens' bytes.
+  std::shared_ptr<const Grammar> grammar = {};
+  std::shared_ptr<const TokenTrie> vocabulary = {};
 };
 
 struct Generation {

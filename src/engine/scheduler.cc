@@ -1,6 +1,9 @@
 #include "engine/scheduler.h"
 
 #include <algorithm>
+#include <bit>
+#include <limits>
+#include <utility>
 
 #include "base/check.h"
 #include "base/error.h"
@@ -10,8 +13,6 @@
 namespace tumbler::engine {
 namespace {
 
-// Tokens that go through the layers together with little more time than one.
-constexpr int64_t kPassTokens = 512;
 // A guess continues what followed the last time that these many tokens stood there.
 constexpr size_t kGramLengths[] = {4, 3, 2};
 
@@ -28,7 +29,8 @@ int64_t common_prefix(std::span<const int32_t> a, std::span<const int32_t> b) {
 
 }  // namespace
 
-Scheduler::Scheduler(Decoder& decoder) : decoder_(decoder), slots_(static_cast<size_t>(decoder.sequences())) {
+Scheduler::Scheduler(Decoder& decoder, int64_t pass_tokens)
+    : decoder_(decoder), pass_tokens_(pass_tokens), slots_(static_cast<size_t>(decoder.sequences())) {
   for (int64_t slot = 0; slot < decoder.sequences(); ++slot) decoder.truncate(slot, 0);
 }
 
@@ -157,7 +159,7 @@ void Scheduler::add_pieces() {
         tokens.insert(tokens.end(), r.guesses.begin(), r.guesses.end());
       } else {
         const auto size = static_cast<int64_t>(r.request.prompt.size());
-        const int64_t n = std::min(size - r.read, kPassTokens - rows);
+        const int64_t n = std::min(size - r.read, pass_tokens_ - rows);
         if (n <= 0) continue;
         tokens.assign(r.request.prompt.begin() + r.read, r.request.prompt.begin() + r.read + n);
       }
@@ -179,8 +181,15 @@ bool Scheduler::step() {
   decoder_.read(pieces_);
   ++counts_.passes;
   std::vector<bool> ended(running_.size(), false);
-  for (size_t i = 0; i < pieces_.size(); ++i)
-    ended[piece_owner_[i]] = !advance(running_[piece_owner_[i]], static_cast<int64_t>(i));
+  for (size_t i = 0; i < pieces_.size(); ++i) {
+    Running& running = running_[piece_owner_[i]];
+    try {
+      ended[piece_owner_[i]] = !advance(running, static_cast<int64_t>(i));
+    } catch (const Error& error) {
+      ended[piece_owner_[i]] = true;
+      fail(running, error);
+    }
+  }
   size_t kept = 0;
   for (size_t i = 0; i < running_.size(); ++i) {
     if (ended[i]) continue;
@@ -188,6 +197,7 @@ bool Scheduler::step() {
     ++kept;
   }
   running_.erase(running_.begin() + static_cast<int64_t>(kept), running_.end());
+  if (const auto failure = std::exchange(failure_, std::nullopt)) throw *failure;
   return !running_.empty() || !queue_.empty();
 }
 
@@ -222,16 +232,58 @@ bool Scheduler::advance(Running& r, int64_t piece) {
   return !why;
 }
 
+// What a slot holds after an error in the middle of a pass is not known: it is read anew.
+void Scheduler::fail(Running& r, const Error& error) {
+  decoder_.truncate(r.slot, 0);
+  slots_[static_cast<size_t>(r.slot)].tokens.clear();
+  if (r.request.on_error)
+    r.request.on_error(error);
+  else
+    failure_ = error;
+  finish(r, Finish::error);
+}
+
+// The logits with everything at minus infinity that the request's constraint does not allow. Stop tokens are
+// allowed where the text may end.
+std::span<const float> Scheduler::constrain(Running& r, std::span<const float> logits) {
+  Constraint& constraint = *r.request.constraint;
+  constexpr float kNever = -std::numeric_limits<float>::infinity();
+  const std::span<const uint64_t> allowed = constraint.allowed();
+  constrained_.assign(logits.size(), kNever);
+  bool any = false;
+  const auto allow = [&](size_t token) {
+    constrained_[token] = logits[token];
+    any = true;
+  };
+  for (size_t word = 0; word < allowed.size(); ++word)
+    for (uint64_t bits = allowed[word]; bits != 0; bits &= bits - 1)
+      if (const size_t token = 64 * word + static_cast<size_t>(std::countr_zero(bits)); token < logits.size())
+        allow(token);
+  if (constraint.may_end())
+    for (const int32_t token : r.request.stop_tokens)
+      if (token >= 0 && static_cast<size_t>(token) < logits.size()) allow(static_cast<size_t>(token));
+  if (!any)
+    throw Error("grammar",
+                "got no token that may come next, expected one; the vocabulary cannot write what the "
+                "grammar asks for, or it has no end here and there is no stop token");
+  return constrained_;
+}
+
 // One more token; why the sequence ends with it, if it does.
 std::optional<Finish> Scheduler::choose(Running& r, std::span<const float> logits) {
-  const Drawn drawn = r.sampler.draw(logits, r.rng, {r.request.prompt, r.generated});
+  const auto& stop_tokens = r.request.stop_tokens;
+  const Drawn drawn = r.sampler.draw(r.request.constraint ? constrain(r, logits) : logits, r.rng,
+                                     {r.request.prompt, r.generated});
   TokenChoice choice{drawn.id, log_prob_of(logits, drawn.id), drawn.log_prob, {}};
   if (r.request.top_log_probs > 0) choice.top = top_candidates(logits, r.request.top_log_probs);
   r.generated.push_back(choice.id);
   ++counts_.generated_tokens;
   const bool go_on = !r.request.on_token || r.request.on_token(choice);
-  const auto& stops = r.request.stop_tokens;
-  if (std::ranges::find(stops, choice.id) != stops.end()) return Finish::stop;
+  if (std::ranges::find(stop_tokens, choice.id) != stop_tokens.end()) return Finish::stop;
+  if (r.request.constraint) {
+    r.request.constraint->accept(choice.id);
+    if (r.request.constraint->must_end()) return Finish::stop;
+  }
   if (!go_on) return Finish::caller;
   if (static_cast<int64_t>(r.generated.size()) >= r.request.max_tokens) return Finish::length;
   const auto held = static_cast<int64_t>(slots_[static_cast<size_t>(r.slot)].tokens.size());

@@ -14,11 +14,14 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <vector>
 
+#include "base/error.h"
 #include "base/rng.h"
+#include "engine/constraint.h"
 #include "engine/decoder.h"
 #include "engine/sampler.h"
 
@@ -34,24 +37,33 @@ struct TokenChoice {
 };
 
 // Why a sequence ended: a stop token, max_tokens, a full context window, or the caller said so.
-enum class Finish { stop, length, context, caller };
+// Where the text has to follow a grammar, stop also says that nothing may follow.
+enum class Finish { stop, length, context, caller, error };
 
 struct Request {
   std::vector<int32_t> prompt;  // at least one token
   SamplingOptions sampling = {};
-  uint64_t seed = 0, stream = 0;                          // draws come from Rng(seed, stream)
-  int64_t max_tokens = 128;                               // prompt not counted
-  std::vector<int32_t> stop_tokens = {};                  // end the sequence, and are its last token
-  int64_t top_log_probs = 0;                              // likeliest candidates to report with each token
-  int64_t guesses = 0;                                    // most tokens to guess ahead; 0: none
+  uint64_t seed = 0, stream = 0;                // draws come from Rng(seed, stream)
+  int64_t max_tokens = 128;                     // prompt not counted
+  std::vector<int32_t> stop_tokens = {};        // end the sequence, and are its last token
+  int64_t top_log_probs = 0;                    // likeliest candidates to report with each token
+  int64_t guesses = 0;                          // most tokens to guess ahead; 0: none
+  std::shared_ptr<Constraint> constraint = {};  // what the text has to follow; of this request alone
   std::function<bool(const TokenChoice&)> on_token = {};  // false ends the sequence with that token
   std::function<void(Finish)> on_finish = {};             // called once, last
+  // Before on_finish(Finish::error): what went wrong with this request. Where it is empty, step() throws
+  // that, with the request ended and all others as they were.
+  std::function<void(const Error&)> on_error = {};
 };
 
 class Scheduler {
  public:
-  // Uses all slots of the decoder, which must outlive this.
-  explicit Scheduler(Decoder& decoder);
+  // Tokens that go through the layers together with little more time than one.
+  static constexpr int64_t kPassTokens = 512;
+
+  // Uses all slots of the decoder, which must outlive this. A pass reads at most `pass_tokens` of prompts:
+  // fewer, and step() returns sooner.
+  explicit Scheduler(Decoder& decoder, int64_t pass_tokens = kPassTokens);
 
   // Queues a request; returns its number. Throws Error where the prompt is empty, too long or has wrong ids,
   // or an option is out of range.
@@ -91,15 +103,20 @@ class Scheduler {
   // Takes tokens from a running request's rows of logits; true where it goes on.
   bool advance(Running& running, int64_t piece);
   std::optional<Finish> choose(Running& running, std::span<const float> logits);
+  std::span<const float> constrain(Running& running, std::span<const float> logits);
+  void fail(Running& running, const Error& error);
   void finish(Running& running, Finish why);
 
   Decoder& decoder_;
+  int64_t pass_tokens_;
   std::deque<std::pair<int64_t, Request>> queue_;
   std::vector<Running> running_;
   std::vector<Held> slots_;
   std::vector<Decoder::Piece> pieces_;
   std::vector<std::vector<int32_t>> piece_tokens_;
   std::vector<size_t> piece_owner_;
+  std::vector<float> constrained_;  // scratch
+  std::optional<Error> failure_;    // for step() to throw
   Counts counts_;
   int64_t next_id_ = 0, clock_ = 0;
 };
