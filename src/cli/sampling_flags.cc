@@ -62,8 +62,8 @@ void add_guesses_flag(CLI::App& command, int64_t& guesses) {
 }
 
 void add_grammar_flags(CLI::App& command, GrammarFlags& flags) {
-  CLI::Option* grammar =
-      command.add_option("--grammar", flags.grammar, "file with what the text has to follow, in GBNF");
+  CLI::Option* grammar = command.add_option(
+      "--grammar", flags.grammar, "what the text has to follow, in GBNF: a file, or the grammar itself");
   command
       .add_option("--json-schema", flags.json_schema,
                   "JSON schema that the text has to follow: a file, or the schema itself ({} is any JSON)")
@@ -74,10 +74,11 @@ std::shared_ptr<const engine::Grammar> get_grammar(const GrammarFlags& flags) {
   if (flags.grammar.empty() && flags.json_schema.empty()) return nullptr;
   std::string text;
   if (!flags.grammar.empty()) {
-    text = io::read_file(flags.grammar);
+    const bool is_text = flags.grammar.find("::=") != std::string::npos;
+    text = is_text ? flags.grammar : io::read_file(flags.grammar);
   } else {
-    const bool inline_schema = flags.json_schema.find('{') != std::string::npos;
-    text = engine::json_schema_grammar(inline_schema ? flags.json_schema : io::read_file(flags.json_schema));
+    const bool is_text = flags.json_schema.find('{') != std::string::npos;
+    text = engine::json_schema_grammar(is_text ? flags.json_schema : io::read_file(flags.json_schema));
   }
   return std::make_shared<const engine::Grammar>(engine::Grammar::parse(text));
 }

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
+#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -168,6 +170,116 @@ TEST(Scheduler, EndsForItsReasons) {
   EXPECT_THROW(scheduler.submit(make_request({}, 0, &results[3])), Error);
   EXPECT_THROW(scheduler.submit(make_request(random_prompt(21, 1), 0, &results[3])), Error);
   EXPECT_THROW(scheduler.submit(make_request({61}, 0, &results[3])), Error);
+}
+
+// 61 tokens: digits, letters and pairs of them; 60 ends a text.
+std::shared_ptr<const TokenTrie> small_vocabulary() {
+  std::vector<std::string> tokens;
+  for (char c = '0'; c <= '9'; ++c) tokens.emplace_back(1, c);
+  for (char c = 'a'; c <= 'z'; ++c) tokens.emplace_back(1, c);
+  while (tokens.size() < 60) tokens.push_back(tokens[tokens.size() % 36] + tokens[tokens.size() % 7]);
+  tokens.emplace_back();
+  return std::make_shared<const TokenTrie>(std::move(tokens));
+}
+
+Request constrained_request(std::vector<int32_t> prompt, uint64_t stream, const std::string& gbnf,
+                            Result* result) {
+  Request request = make_request(std::move(prompt), stream, result);
+  request.stop_tokens = {60};
+  request.constraint =
+      std::make_shared<Constraint>(std::make_shared<const Grammar>(Grammar::parse(gbnf)), small_vocabulary());
+  return request;
+}
+
+std::string text_of(const std::vector<int32_t>& tokens) {
+  std::string text;
+  for (const int32_t token : tokens) text += small_vocabulary()->bytes(token);
+  return text;
+}
+
+TEST(Scheduler, ConstrainedTextsFollowTheirGrammarAndOthersDoNotChange) {
+  const std::string gbnf = "root ::= [0-9]{3,5} ([a-c] [0-9]{1,3}){2}";
+  const std::vector<int32_t> prompt = random_prompt(30, 1);
+  const Result free_alone = run_alone(prompt, 0);
+  std::vector<Result> alone(6);
+  for (const bool together : {false, true})
+    for (const int64_t guesses : {0, 4}) {
+      Decoder decoder(tiny_model(), {.sequences = 4, .capacity = 700});
+      Scheduler scheduler(decoder);
+      std::vector<Result> results(6);
+      Result unconstrained;
+      if (together) scheduler.submit(make_request(prompt, 0, &unconstrained));
+      for (size_t i = 0; i < results.size(); ++i) {
+        Request request = constrained_request(prompt, i, gbnf, &results[i]);
+        request.guesses = guesses;
+        scheduler.submit(std::move(request));
+        while (!together && scheduler.step()) {
+        }
+      }
+      while (scheduler.step()) {
+      }
+      if (together) {
+        EXPECT_EQ(unconstrained.tokens, free_alone.tokens);
+      }
+      if (!together && guesses == 0) alone = results;
+      for (size_t i = 0; i < results.size(); ++i) {
+        EXPECT_EQ(results[i].tokens, alone[i].tokens) << i;
+        EXPECT_EQ(results[i].log_probs, alone[i].log_probs) << i;
+        Constraint check(std::make_shared<const Grammar>(Grammar::parse(gbnf)), small_vocabulary());
+        for (const int32_t token : results[i].tokens)
+          if (token != 60) {
+            ASSERT_TRUE(check.is_allowed(token)) << text_of(results[i].tokens);
+            check.accept(token);
+          }
+        EXPECT_TRUE(results[i].finish != Finish::stop || check.may_end()) << text_of(results[i].tokens);
+      }
+    }
+  EXPECT_TRUE(std::ranges::any_of(alone, [](const Result& r) { return r.finish == Finish::stop; }));
+}
+
+TEST(Scheduler, EndsWhereNothingMayFollow) {
+  Decoder decoder(tiny_model(), {.sequences = 1, .capacity = 700});
+  Scheduler scheduler(decoder);
+  Result result;
+  scheduler.submit(constrained_request({1}, 0, "root ::= \"abc\"", &result));
+  while (scheduler.step()) {
+  }
+  EXPECT_EQ(text_of(result.tokens), "abc");
+  EXPECT_EQ(result.finish, Finish::stop);
+  EXPECT_NE(result.tokens.back(), 60);
+}
+
+TEST(Scheduler, ARequestThatFailsEndsAlone) {
+  const std::vector<int32_t> prompt = random_prompt(40, 2);
+  const Result alone = run_alone(prompt, 2);
+  for (const bool told : {true, false}) {
+    Decoder decoder(tiny_model(), {.sequences = 2, .capacity = 700});
+    Scheduler scheduler(decoder);
+    Result other, failed;
+    std::string message;
+    scheduler.submit(make_request(prompt, 2, &other));
+    // No token writes "!".
+    Request request = constrained_request(prompt, 4, "root ::= \"1\" \"!\"", &failed);
+    if (told) request.on_error = [&](const Error& error) { message = error.what(); };
+    scheduler.submit(std::move(request));
+    for (bool more = true; more;) {
+      try {
+        more = scheduler.step();
+      } catch (const Error& error) {
+        EXPECT_FALSE(told);
+        message = error.what();
+      }
+    }
+    EXPECT_NE(message.find("no token that may come next"), std::string::npos) << message;
+    EXPECT_EQ(failed.finish, Finish::error);
+    EXPECT_EQ(other.tokens, alone.tokens);
+    // Its slot is free again, and holds nothing that is wrong.
+    Result after;
+    scheduler.submit(make_request(prompt, 2, &after));
+    while (scheduler.step()) {
+    }
+    EXPECT_EQ(after.tokens, alone.tokens);
+  }
 }
 
 }  // namespace
