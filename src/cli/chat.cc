@@ -61,35 +61,40 @@ void set_terminal_signals(bool on) {
   tcsetattr(STDIN_FILENO, TCSANOW, &state);
 }
 
-// No signals while it lives: the prompt is shown before the line editor has set the terminal, and a Ctrl-C in
-// between would end the program.
-class TerminalWithoutSignals {
+// While it lives, Ctrl-C does not end the program. Off but while the model answers, as at a prompt it is a
+// key for the line editor: also before the editor has set the terminal, which it does after showing the
+// prompt.
+class TerminalSignals {
  public:
-  TerminalWithoutSignals() { set_terminal_signals(false); }
-  ~TerminalWithoutSignals() { set_terminal_signals(true); }
-  TerminalWithoutSignals(const TerminalWithoutSignals&) = delete;
-  TerminalWithoutSignals& operator=(const TerminalWithoutSignals&) = delete;
-};
-
-// Ctrl-C while the model answers.
-class InterruptHandler {
- public:
-  InterruptHandler() {
-    set_terminal_signals(true);
+  TerminalSignals() {
     struct sigaction action = {};
     action.sa_handler = [](int) { interrupted = 1; };
+    action.sa_flags = SA_RESTART;
     sigemptyset(&action.sa_mask);
     sigaction(SIGINT, &action, &before_);
-  }
-  ~InterruptHandler() {
     set_terminal_signals(false);
+  }
+  ~TerminalSignals() {
+    set_terminal_signals(true);
     sigaction(SIGINT, &before_, nullptr);
   }
-  InterruptHandler(const InterruptHandler&) = delete;
-  InterruptHandler& operator=(const InterruptHandler&) = delete;
+  TerminalSignals(const TerminalSignals&) = delete;
+  TerminalSignals& operator=(const TerminalSignals&) = delete;
 
  private:
   struct sigaction before_ = {};
+};
+
+// While the model answers.
+class Interruptible {
+ public:
+  Interruptible() {
+    interrupted = 0;
+    set_terminal_signals(true);
+  }
+  ~Interruptible() { set_terminal_signals(false); }
+  Interruptible(const Interruptible&) = delete;
+  Interruptible& operator=(const Interruptible&) = delete;
 };
 
 void put(std::string_view text) {
@@ -196,8 +201,8 @@ class Chat {
   }
 
   void run() {
-    std::optional<TerminalWithoutSignals> quiet;
-    if (terminal_) quiet.emplace();
+    std::optional<TerminalSignals> signals;
+    if (terminal_) signals.emplace();
     const std::unique_ptr<LineInput> input = terminal_ ? make_terminal_input() : make_plain_input();
     if (terminal_) note(fmt::format("{} · /help says what there is, Ctrl-D leaves", name()));
     bool leaving = false;  // Ctrl-C at an empty prompt: the second one leaves
@@ -289,9 +294,8 @@ class Chat {
     try {
       const chat::Prompt prompt = session_.prompt(conversation_.messages());
       Display display(terminal_, prompt.thinking);
-      interrupted = 0;
-      std::optional<InterruptHandler> handler;
-      if (terminal_) handler.emplace();
+      std::optional<Interruptible> interruptible;
+      if (terminal_) interruptible.emplace();
       last_ = session_.answer(prompt, [&](std::string_view text) {
         display.push(text);
         return interrupted == 0;

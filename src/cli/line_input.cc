@@ -32,8 +32,9 @@ class TerminalInput : public LineInput {
     el_set(editor_, EL_PROMPT, prompt);
     el_set(editor_, EL_ADDFN, "tumbler-interrupt", "Leave the line", interrupt);
     el_set(editor_, EL_ADDFN, "tumbler-paste", "Take pasted text", paste);
-    // Ctrl-C is a key while a line is edited, and a signal at other times.
+    // Ctrl-C is a key while a line is edited (-d), and before and after that (-x).
     el_set(editor_, EL_SETTY, "-d", "-isig", nullptr);
+    el_set(editor_, EL_SETTY, "-x", "-isig", nullptr);
     el_set(editor_, EL_BIND, "^C", "tumbler-interrupt", nullptr);
     el_set(editor_, EL_BIND, "\\e[200~", "tumbler-paste", nullptr);
     el_set(editor_, EL_BIND, "^R", "em-inc-search-prev", nullptr);
