@@ -333,7 +333,9 @@ TEST_F(SlowBadCrawl, ASecondCrawlIsRefused) {
     EXPECT_TRUE(said("another crawl is running in it")) << tumbler_.errors();
     EXPECT_FALSE(fs::exists(path("crawl/manifest.json")));
   }
+  write("crawl/manifest.json.tmp.1", "of a crawl that was killed");
   EXPECT_EQ(crawl("few", "crawl"), 0) << tumbler_.errors();
+  EXPECT_FALSE(fs::exists(path("crawl/manifest.json.tmp.1")));
 }
 
 TEST_F(SlowBadCrawl, FullDisk) {

@@ -78,6 +78,7 @@ void remove_leftovers(const fs::path& output) {
   }
   std::sort(old.rbegin(), old.rend());  // the manifest before the files that it speaks of
   for (const fs::path& path : old) fs::remove_all(path);
+  io::remove_temporaries(output, kManifest);
 }
 
 std::string host_of(std::string package) {

@@ -85,12 +85,24 @@ void AtomicFile::flush() {
 
 void AtomicFile::commit() {
   flush();
-  if (::fsync(fd_) != 0) throw Error("write", "{}: fsync failed{}", path_.string(), errno_text());
-  if (::close(std::exchange(fd_, -1)) != 0)
-    throw Error("write", "{}: close failed{}", path_.string(), errno_text());
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0)
-    throw Error("write", "{}: rename failed{}", path_.string(), errno_text());
+  const auto fail = [&](const char* what) {
+    const std::string why = errno_text();
+    ::unlink(temporary_.c_str());
+    throw Error("write", "{}: {} failed{}", path_.string(), what, why);
+  };
+  if (::fsync(fd_) != 0) fail("fsync");
+  if (::close(std::exchange(fd_, -1)) != 0) fail("close");
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("rename");
   sync_directory(path_.has_parent_path() ? path_.parent_path() : fs::path("."));
+}
+
+void remove_temporaries(const fs::path& folder, std::string_view part) {
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.find(part) != std::string::npos && name.find(".tmp.") != std::string::npos)
+      fs::remove(entry.path(), error);
+  }
 }
 
 void write_file(const fs::path& path, std::string_view bytes) {

@@ -37,6 +37,10 @@ class AtomicFile {
   std::string buffer_;
 };
 
+// Removes what AtomicFiles of a killed process have left in `folder`, of names with `part` in them. Nobody
+// else may be writing these.
+void remove_temporaries(const std::filesystem::path& folder, std::string_view part = "");
+
 // AtomicFile in one call.
 void write_file(const std::filesystem::path& path, std::string_view bytes);
 

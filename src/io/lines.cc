@@ -138,11 +138,8 @@ LineReader::~LineReader() = default;
 std::optional<std::string_view> LineReader::next() {
   State& s = *state_;
   for (;;) {
-    const void* newline = s.scanned < s.buffer.size()
-                              ? std::memchr(s.buffer.data() + s.scanned, '\n', s.buffer.size() - s.scanned)
-                              : nullptr;
-    if (newline != nullptr) {
-      const size_t at = static_cast<size_t>(static_cast<const char*>(newline) - s.buffer.data());
+    const size_t at = s.buffer.find('\n', s.scanned);
+    if (at != std::string::npos) {
       const std::string_view line(s.buffer.data() + s.begin, at - s.begin);
       s.begin = s.scanned = at + 1;
       return line;

@@ -102,15 +102,6 @@ void freeze_manifest(const Manifest& manifest, const fs::path& output) {
               output.string(), difference(parsed, nlohmann::json::parse(text)));
 }
 
-// What a killed run left half-written of `folder`'s files.
-void remove_temporaries(const fs::path& folder, std::string_view prefix = "") {
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with(prefix) && name.find(".tmp.") != std::string::npos) fs::remove(entry.path(), error);
-  }
-}
-
 void expect_documents(const Funnel& funnel, const fs::path& output) {
   if (funnel.documents > 0) return;
   const int64_t pages = funnel.at(Filter::kRead).pages_in;
@@ -197,7 +188,8 @@ BuildResult build(const BuildConfig& config, Progress& progress) {
   if (config.merge_only && !missing.empty())
     throw Error("data build", "{} of {} parts are not made yet (first: {}); run all ranks before --merge",
                 missing.size(), result.parts, missing[0]);
-  for (const int64_t part : missing) remove_temporaries(config.output / "parts", fmt::format("{:05}.", part));
+  for (const int64_t part : missing)
+    io::remove_temporaries(config.output / "parts", fmt::format("{:05}.", part));
   if (!missing.empty()) {
     detail::make_parts(manifest, config.output, missing, threads, config.memory_mb, progress);
     for (const int64_t part : missing)
@@ -207,7 +199,7 @@ BuildResult build(const BuildConfig& config, Progress& progress) {
   result.parts_made = static_cast<int64_t>(missing.size());
   result.was_done = missing.empty() && !merges;
   if (!merges) return result;
-  for (const char* folder : {"", "documents", "removed"}) remove_temporaries(config.output / folder);
+  for (const char* folder : {"", "documents", "removed"}) io::remove_temporaries(config.output / folder);
   result.funnel = detail::merge_parts(manifest, config.output, threads, config.memory_mb, progress);
   result.whole = true;
   fs::remove_all(config.output / "parts");

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/rng.h"
 #include "io/file.h"
+#include "io/file_lock.h"
 #include "tokens/documents.h"
 #include "tokens/shards.h"
 #include "tokens/tokenizer_json.h"
@@ -96,6 +97,9 @@ class Build {
 
   BuildReport run() {
     BuildReport report;
+    io::make_directories(parts_);
+    const io::FileLock lock(options_.output / fmt::format(".lock.rank{}", options_.rank), "tokens.build",
+                            "another process is building this; wait for it, or give ranks of their own");
     freeze_inputs();
     progress_.start("tokens", 0, "MB");
     for (size_t i = static_cast<size_t>(options_.rank); i < options_.inputs.size();
@@ -131,7 +135,6 @@ class Build {
       inputs["files"].push_back({{"path", input.string()}, {"size", fs::file_size(input)}});
     const std::string text = inputs.dump(2) + "\n";
     const fs::path path = options_.output / "inputs.json";
-    io::make_directories(parts_);
     if (!fs::exists(path)) {
       save_tokenizer(tokenizer_, options_.output);
       io::write_file(path, text);
@@ -146,6 +149,8 @@ class Build {
   void build_file(size_t index) {
     const fs::path input = options_.inputs[index];
     const std::string name = tokenizer_.parts().name;
+    for (const fs::path& folder : {parts_, options_.output})
+      io::remove_temporaries(folder, fmt::format("_{:05d}.", index));
     const fs::path unshuffled = parts_ / numbered("unshuffled", index, ".ds");
     TokenShardWriter in_order(unshuffled, name, tokenizer_.vocab_size());
     TokenShardWriter held_out(parts_ / numbered("held_out", index, ".ds"), name, tokenizer_.vocab_size());
@@ -181,8 +186,8 @@ class Build {
                          {"train", train.json()},
                          {"held_out", held.json()},
                          {"dropped", counts.dropped}};
-    io::write_file(record_path(index), record.dump(2) + "\n");
     for (const char* suffix : {"", ".index", ".metadata"}) fs::remove(unshuffled.string() + suffix);
+    io::write_file(record_path(index), record.dump(2) + "\n");  // the last: nothing is left to be cleaned up
   }
 
   // The documents of one shard in random order, read through a map: memory is 8 bytes a document.
@@ -225,6 +230,7 @@ class Build {
   std::string write_manifest() {
     const fs::path path = options_.output / "manifest.json";
     if (fs::exists(path)) return io::read_file(path);
+    if (options_.world == 1) io::remove_temporaries(options_.output);
     join_held_out();
     Counts train, held;
     std::map<std::string, int64_t> dropped;

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "io/file_lock.h"
 #include "io/lines.h"
 #include "tokens/shards.h"
 #include "tokens/test_data.h"
@@ -134,7 +135,13 @@ TEST(TokensBuild, SameBytesForAnyThreadsRanksAndAfterAKill) {
   for (const char* name :
        {"manifest.json", "held_out.ds", "parts/part_00001.json", "parts/part_00002.json", "train_00002.ds"})
     fs::remove(options.output / name);
-  io::write_file(options.output / "parts/unshuffled_00001.ds", "half");
+  for (const char* name : {"parts/unshuffled_00001.ds", "parts/held_out_00001.ds.tmp.1",
+                           "train_00002.ds.tmp.1", "held_out.txt.tmp.1"})
+    io::write_file(options.output / name, "half");
+  {
+    const io::FileLock other(options.output / ".lock.rank0", "test", "taken");
+    EXPECT_THROW(build(options), Error) << "two at once";
+  }
   const BuildReport report = build(options);
   EXPECT_EQ(report.files_done, 2);
   EXPECT_EQ(report.files_skipped, 1);
