@@ -113,10 +113,7 @@ std::vector<int32_t> end_tokens(const tokens::Tokenizer& tokenizer, const std::v
   };
   add(tokenizer.eos_id());
   for (const char* name : {"<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<end_of_turn>", "<|end|>",
-                           "<|end_of_turn|>", "<|endoftext|>",
-                           "<\xEF\xBD\x9C"
-                           "end\xE2\x96\x81of\xE2\x96\x81"
-                           "sentence\xEF\xBD\x9C>"})
+                           "<|end_of_turn|>", "<|endoftext|>", "<\uFF5Cend\u2581of\u2581sentence\uFF5C>"})
     if (const auto id = tokenizer.find_added(name); id && tokenizer.is_special(*id)) add(id);
   return ends;
 }

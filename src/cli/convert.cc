@@ -14,7 +14,6 @@ namespace tumbler::cli {
 namespace {
 
 namespace fs = std::filesystem;
-using kernels::WeightType;
 
 struct Flags {
   std::string in, out, type;

@@ -347,7 +347,6 @@ Value Context::call(const Value& callee, Arguments& arguments) {
   if (callable->forbidden)
     fail("a template may not call '{}', which changes its object; make a new one", callable->name);
   const Level level(*this);
-  const Value keep_alive = callee;
   return callable->call(*this, arguments);
 }
 

@@ -106,6 +106,7 @@ class Context {
   Value slice(const Value& object, const Value& from, const Value& to, const Value& step);
   // "a.b.0" as map(attribute=…) takes it.
   Value path(const Value& object, const Value& attribute);
+  // `callee` outlives the call: not an element of what a template can change meanwhile.
   Value call(const Value& callee, Arguments& arguments);
   Value filter(const std::string& name, const Value& input, Arguments& arguments);
   bool test(const std::string& name, const Value& input, Arguments& arguments);

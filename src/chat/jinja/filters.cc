@@ -219,7 +219,7 @@ std::optional<int64_t> parse_integer(const Text& text, int base) {
 
 V f_int(C& c, const V& v, A& a) {
   const V* given = a.find(0, "default");
-  const V missing = given == nullptr ? V(int64_t{0}) : *given;
+  V missing = given == nullptr ? V(int64_t{0}) : *given;
   const int64_t base = a.integer(c, 1, "base", 10);
   if (v.is_undefined()) c.fail("int of an undefined value");
   if (base < 2 || base > 36) c.fail("int() with base {}", base);

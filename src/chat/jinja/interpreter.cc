@@ -111,11 +111,9 @@ class Interpreter {
       case NodeKind::kSet:
         assign(*node.children[0], evaluate(*node.children[1]));
         return Flow::kOn;
-      case NodeKind::kSetBlock: {
-        Value text = capture(node);
-        assign(*node.children[0], std::move(text));
+      case NodeKind::kSetBlock:
+        assign(*node.children[0], capture(node));
         return Flow::kOn;
-      }
       case NodeKind::kFilterBlock:
         write(context_.text_of(capture(node)));
         return Flow::kOn;

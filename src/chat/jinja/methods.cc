@@ -21,6 +21,7 @@ Value strip_method(Context& c, const Text& s, Arguments& a, Side side) {
 Value list_of(Context& c, std::vector<Text> parts) {
   std::vector<Value> items;
   c.step(static_cast<int64_t>(parts.size()));
+  items.reserve(parts.size());
   for (Text& part : parts) items.push_back(c.make(std::move(part)));
   return c.make_list(std::move(items));
 }
