@@ -6,8 +6,7 @@
 
 #include "base/error.h"
 #include "chat/render_chat.h"
-#include "tokens/stop_strings.h"
-#include "tokens/streaming_decoder.h"
+#include "chat/text_stream.h"
 
 namespace tumbler::chat {
 namespace {
@@ -20,19 +19,22 @@ double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-// Special tokens are no text, but for those that bound a thought.
-bool is_silent(const tokens::Tokenizer& tokenizer, int32_t id) {
-  if (id >= tokenizer.vocab_size() || !tokenizer.has(id)) return true;
-  const std::string_view text = tokenizer.token_bytes(id);
-  return tokenizer.is_special(id) && text != "<think>" && text != "</think>";
-}
-
 bool ends_in_thought(std::string_view text) {
   const size_t end = text.find_last_not_of(" \n");
   return end != std::string_view::npos && text.substr(0, end + 1).ends_with("<think>");
 }
 
 }  // namespace
+
+Prompt make_prompt(const jinja::Template& chat_template, const tokens::Tokenizer& tokenizer,
+                   const nlohmann::ordered_json& messages, const ChatOptions& options) {
+  const Rendered rendered = render_chat(chat_template, messages, options);
+  std::vector<std::pair<size_t, size_t>> input;
+  for (const jinja::Range& range : rendered.input) input.emplace_back(range.begin, range.end);
+  Prompt prompt{tokenizer.encode(rendered.text, input), ends_in_thought(rendered.text), rendered.text, input};
+  if (prompt.tokens.empty()) throw Error("chat", "the chat template wrote nothing; use another template");
+  return prompt;
+}
 
 Session::Session(engine::Decoder& decoder, tokens::Tokenizer tokenizer, jinja::Template chat_template,
                  SessionOptions options)
@@ -43,13 +45,8 @@ Session::Session(engine::Decoder& decoder, tokens::Tokenizer tokenizer, jinja::T
       scheduler_(decoder_, kReadTokens) {}
 
 Prompt Session::prompt(const nlohmann::ordered_json& messages) const {
-  const Rendered rendered =
-      render_chat(template_, messages, {.bos_token = options_.bos_token, .eos_token = options_.eos_token});
-  std::vector<std::pair<size_t, size_t>> input;
-  for (const jinja::Range& range : rendered.input) input.emplace_back(range.begin, range.end);
-  Prompt prompt{tokenizer_.encode(rendered.text, input), ends_in_thought(rendered.text)};
-  if (prompt.tokens.empty()) throw Error("chat", "the chat template wrote nothing; use another template");
-  return prompt;
+  return make_prompt(template_, tokenizer_, messages,
+                     {.bos_token = options_.bos_token, .eos_token = options_.eos_token});
 }
 
 Answer Session::answer(const Prompt& prompt, const OnText& on_text) {
@@ -59,8 +56,7 @@ Answer Session::answer(const Prompt& prompt, const OnText& on_text) {
                 decoder_.capacity());
   Answer answer;
   answer.prompt_tokens = size;
-  tokens::StreamingDecoder decoder(tokenizer_, /*skip_special=*/false);
-  tokens::StopStrings stops(options_.stop);
+  TextStream stream(tokenizer_, options_.stop_tokens, options_.stop);
   const auto say = [&](std::string_view text) {
     answer.text += text;
     return text.empty() || on_text(text);
@@ -81,10 +77,7 @@ Answer Session::answer(const Prompt& prompt, const OnText& on_text) {
       if (!on_text({})) return false;
     }
     ++answer.tokens;
-    const auto& ends = options_.stop_tokens;
-    if (std::find(ends.begin(), ends.end(), choice.id) != ends.end()) return true;
-    const bool go_on = is_silent(tokenizer_, choice.id) || say(stops.push(decoder.push(choice.id)));
-    return go_on && !stops.stopped() && on_text({});
+    return say(stream.push(choice.id)) && !stream.stopped() && on_text({});
   };
   request.on_finish = [&](engine::Finish why) { answer.finish = why; };
   const int64_t reused = scheduler_.counts().reused_tokens, id = scheduler_.submit(std::move(request));
@@ -96,11 +89,7 @@ Answer Session::answer(const Prompt& prompt, const OnText& on_text) {
     return answer;
   }
   ++answers_;
-  if (!stops.stopped()) {
-    std::string rest(stops.push(decoder.flush()));
-    if (!stops.stopped()) rest += stops.flush();
-    say(rest);
-  }
+  say(stream.finish());
   answer.write_seconds = seconds_since(begin) - answer.read_seconds;
   return answer;
 }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "chat/jinja/template.h"
+#include "chat/render_chat.h"
 #include "engine/decoder.h"
 #include "engine/sampler.h"
 #include "engine/scheduler.h"
@@ -36,8 +37,14 @@ struct SessionOptions {
 
 struct Prompt {
   std::vector<int32_t> tokens;
-  bool thinking = false;  // it ends in <think>: the answer begins with a thought
+  bool thinking = false;                              // it ends in <think>: the answer begins with a thought
+  std::string text = {};                              // what the tokens are of
+  std::vector<std::pair<size_t, size_t>> input = {};  // the bytes of it that came from outside
 };
+
+// A conversation's tokens. Throws Error where the template refuses the messages.
+Prompt make_prompt(const jinja::Template& chat_template, const tokens::Tokenizer& tokenizer,
+                   const nlohmann::ordered_json& messages, const ChatOptions& options);
 
 struct Answer {
   std::string text;

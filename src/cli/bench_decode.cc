@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "chat/open_model.h"
 #include "cli/bench.h"
 #include "cli/bench_result.h"
 #include "cli/model_files.h"
@@ -68,7 +69,7 @@ nlohmann::ordered_json config_json(const Flags& flags, const engine::Model& mode
 }
 
 void bench_decode(const Flags& flags) {
-  const InferenceModel open = open_for_inference(flags.model);
+  const chat::InferenceModel open = chat::open_for_inference(flags.model);
   const int64_t N = flags.sequences, steps = 32, capacity = flags.context + steps * (flags.runs + 2);
   const kernels::CacheType cache = cache_of(flags.cache);
   engine::Decoder decoder(open.model, {.sequences = N, .capacity = capacity, .cache = cache});
@@ -112,7 +113,7 @@ double prefill_ops(const nn::ModelConfig& c, int64_t T) {
 }
 
 void bench_prefill(const Flags& flags) {
-  const InferenceModel open = open_for_inference(flags.model);
+  const chat::InferenceModel open = chat::open_for_inference(flags.model);
   const std::vector<int32_t> prompt = random_tokens(open.model.config(), flags.tokens, 0);
   engine::Decoder decoder(open.model, {.capacity = flags.tokens, .cache = cache_of(flags.cache)});
   const bool rounded = open.model.head().quantised() || open.model.layers()[0].qkv.quantised();
@@ -142,7 +143,7 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 // The first turn reads `tokens` of history, the second 20 more; the time to its first token over the first's.
 void bench_turn(const Flags& flags) {
-  const InferenceModel open = open_for_inference(flags.model);
+  const chat::InferenceModel open = chat::open_for_inference(flags.model);
   const std::vector<int32_t> history = random_tokens(open.model.config(), flags.tokens, 0),
                              question = random_tokens(open.model.config(), 20, 1);
   engine::Decoder decoder(open.model, {.capacity = flags.tokens + 20, .cache = cache_of(flags.cache)});
@@ -171,7 +172,7 @@ void bench_load(const Flags& flags) {
   nlohmann::ordered_json config;
   for (int i = 0; i <= flags.runs; ++i) {
     const auto start = std::chrono::steady_clock::now();
-    const InferenceModel open = open_for_inference(flags.model);
+    const chat::InferenceModel open = chat::open_for_inference(flags.model);
     engine::Decoder decoder(open.model, {.cache = cache_of(flags.cache)});
     decoder.extend(0, open.tokenizer.encode("The first token"));
     engine::argmax(decoder.logits(0));

@@ -14,6 +14,7 @@
 
 #include "base/error.h"
 #include "chat/conversation.h"
+#include "chat/open_model.h"
 #include "chat/session.h"
 #include "chat/thoughts.h"
 #include "cli/commands.h"
@@ -161,7 +162,7 @@ void apply_generation_config(const fs::path& model, const CLI::App& command,
   engine::check_sampling(options);
 }
 
-chat::SessionOptions session_options(const Flags& flags, const InferenceModel& open) {
+chat::SessionOptions session_options(const Flags& flags, const chat::InferenceModel& open) {
   const auto text = [&](std::optional<tokens::TokenId> id) {
     return id ? tokens::spelling(open.tokenizer, *id) : std::string();
   };
@@ -173,12 +174,12 @@ chat::SessionOptions session_options(const Flags& flags, const InferenceModel& o
           .stop = flags.stop,
           .guesses = flags.guesses,
           .grammar = grammar,
-          .vocabulary = grammar ? get_vocabulary(open.tokenizer) : nullptr,
+          .vocabulary = grammar ? chat::get_vocabulary(open.tokenizer) : nullptr,
           .bos_token = text(open.tokenizer.bos_id()),
           .eos_token = text(open.tokenizer.eos_id())};
 }
 
-jinja::Template get_template(const InferenceModel& open) {
+jinja::Template get_template(const chat::InferenceModel& open) {
   if (open.chat_template.empty())
     throw Error("chat",
                 "{}: the model has no chat template: it continues texts and was not made to answer; use "
@@ -190,7 +191,7 @@ jinja::Template get_template(const InferenceModel& open) {
 class Chat {
  public:
   explicit Chat(const Flags& flags)
-      : open_(open_for_inference(flags.model)),
+      : open_(chat::open_for_inference(flags.model)),
         chat_template_(get_template(open_)),
         decoder_(open_.model,
                  get_decoder_options(flags.decoder, 1,
@@ -332,7 +333,7 @@ class Chat {
     note(text);
   }
 
-  const InferenceModel open_;
+  const chat::InferenceModel open_;
   const jinja::Template chat_template_;
   engine::Decoder decoder_;
   chat::Session session_;

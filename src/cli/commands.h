@@ -9,6 +9,7 @@ void add_bench(CLI::App& app);
 void add_version(CLI::App& app);
 void add_chat(CLI::App& app);
 void add_models(CLI::App& app);
+void add_serve(CLI::App& app);
 void add_crawl(CLI::App& app);
 void add_report(CLI::App& app);
 void add_pipeline(CLI::App& app);

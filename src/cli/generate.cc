@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "chat/open_model.h"
 #include "cli/commands.h"
 #include "cli/model_files.h"
 #include "cli/progress_bar.h"
@@ -156,7 +157,7 @@ class Stream {
 
 class Session {
  public:
-  explicit Session(const Flags& flags) : flags_(flags), open_(open_for_inference(flags.model)) {}
+  explicit Session(const Flags& flags) : flags_(flags), open_(chat::open_for_inference(flags.model)) {}
 
   void run() {
     const std::string text =
@@ -210,7 +211,7 @@ class Session {
                                     .top_log_probs = flags_.top_logprobs,
                                     .guesses = flags_.guesses};
     options.grammar = get_grammar(flags_.grammar);
-    if (options.grammar) options.vocabulary = get_vocabulary(open_.tokenizer);
+    if (options.grammar) options.vocabulary = chat::get_vocabulary(open_.tokenizer);
     for (const int64_t id : open_.files.eos_token_ids)
       options.stop_tokens.push_back(static_cast<int32_t>(id));
     return options;
@@ -253,7 +254,7 @@ class Session {
   }
 
   const Flags& flags_;
-  const InferenceModel open_;
+  const chat::InferenceModel open_;
   std::vector<Stream> streams_;
   std::vector<size_t> counts_;
 };

@@ -25,6 +25,7 @@ int main(int argc, char** argv) {
     cli::add_generate(app);
     cli::add_chat(app);
     cli::add_models(app);
+    cli::add_serve(app);
     cli::add_convert(app);
     cli::add_pretrain(app);
     cli::add_pull(app);

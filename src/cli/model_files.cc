@@ -1,8 +1,7 @@
 #include "cli/model_files.h"
 
-#include "base/error.h"
+#include "chat/open_model.h"
 #include "formats/chat_template_files.h"
-#include "formats/gguf_engine.h"
 #include "formats/gguf_model.h"
 #include "formats/gguf_tokenizer.h"
 #include "kernels/isa.h"
@@ -24,15 +23,6 @@ OpenModel open_any(const std::string& path, kernels::DType dtype) {
           formats::read_chat_template(directory)};
 }
 
-void check_vocabulary(const std::filesystem::path& path, tokens::Tokenizer& tokenizer,
-                      const nn::ModelConfig& config) {
-  tokenizer = tokenizer.within(config.vocab_size);
-  if (tokenizer.vocab_size() > config.vocab_size)
-    throw Error("model",
-                "{}: got a tokenizer with {} ids, expected at most the model's {}; is it another model's?",
-                path.string(), tokenizer.vocab_size(), config.vocab_size);
-}
-
 }  // namespace
 
 OpenModel open_model(const std::string& path) {
@@ -41,30 +31,8 @@ OpenModel open_model(const std::string& path) {
 
 OpenModel open_model(const std::string& path, kernels::DType dtype) {
   OpenModel open = open_any(path, dtype);
-  check_vocabulary(open.path, open.tokenizer, open.model.config);
+  chat::check_vocabulary(open.path, open.tokenizer, open.model.config);
   return open;
-}
-
-InferenceModel open_for_inference(const std::string& path) {
-  if (std::filesystem::is_regular_file(path)) {
-    const formats::GgufFile file(path);
-    formats::ModelFiles files;
-    const nn::ModelConfig config = formats::read_gguf_config(file, &files);
-    tokens::Tokenizer tokenizer = formats::read_gguf_tokenizer(file);
-    check_vocabulary(path, tokenizer, config);  // before the weights, which take longer
-    return {path, formats::load_packed_gguf(file), files, std::move(tokenizer),
-            std::string(file.find_text("tokenizer.chat_template").value_or(""))};
-  }
-  const std::filesystem::path directory = train::get_model_directory(path);
-  formats::ModelFiles files;
-  const nn::ModelConfig config = formats::load_config(directory, &files);
-  tokens::Tokenizer tokenizer = tokens::Tokenizer::load(directory);
-  check_vocabulary(directory, tokenizer, config);
-  // bf16 weights stay bf16: half as much to read for each token, and the same values.
-  const formats::LoadedModel loaded =
-      formats::load_model(directory, {.dtype = files.dtype, .gradients = false});
-  return {directory, engine::Model(*loaded.parameters), loaded.files, std::move(tokenizer),
-          formats::read_chat_template(directory)};
 }
 
 }  // namespace tumbler::cli

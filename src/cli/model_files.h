@@ -5,7 +5,6 @@
 #include <memory>
 #include <string>
 
-#include "engine/model.h"
 #include "formats/hugging_face.h"
 #include "tokens/tokenizer.h"
 
@@ -17,17 +16,6 @@ struct OpenModel {
   tokens::Tokenizer tokenizer;
   std::string chat_template;  // Jinja; empty: none
 };
-
-// The same with weights packed for decoding, in the type of the file where it is a GGUF file or bf16.
-struct InferenceModel {
-  std::filesystem::path path;
-  engine::Model model;
-  formats::ModelFiles files;
-  tokens::Tokenizer tokenizer;
-  std::string chat_template;
-};
-// `path` as below.
-InferenceModel open_for_inference(const std::string& path);
 
 // `path` is a Hugging Face directory, a .gguf file, or a run of pretrain, whose newest checkpoint is taken.
 // Throws Error where the model or its tokenizer cannot be read, or do not fit.

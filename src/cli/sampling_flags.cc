@@ -83,14 +83,6 @@ std::shared_ptr<const engine::Grammar> get_grammar(const GrammarFlags& flags) {
   return std::make_shared<const engine::Grammar>(engine::Grammar::parse(text));
 }
 
-std::shared_ptr<const engine::TokenTrie> get_vocabulary(const tokens::Tokenizer& tokenizer) {
-  std::vector<std::string> tokens(static_cast<size_t>(tokenizer.vocab_size()));
-  for (int32_t id = 0; id < tokenizer.vocab_size(); ++id)
-    if (tokenizer.has(id) && !tokenizer.is_added(id))
-      tokens[static_cast<size_t>(id)] = std::string(tokenizer.token_bytes(id));
-  return std::make_shared<const engine::TokenTrie>(std::move(tokens));
-}
-
 void add_decoder_flags(CLI::App& command, DecoderFlags& flags) {
   command.add_option("--cache", flags.cache, "what keys and values are kept in")
       ->check(CLI::IsMember({"bf16", "i8", "f32"}));

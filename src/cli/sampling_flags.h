@@ -35,8 +35,6 @@ struct GrammarFlags {
 void add_grammar_flags(CLI::App& command, GrammarFlags& flags);
 // Null where there is none. Throws Error.
 std::shared_ptr<const engine::Grammar> get_grammar(const GrammarFlags& flags);
-// The bytes of the tokens that are text.
-std::shared_ptr<const engine::TokenTrie> get_vocabulary(const tokens::Tokenizer& tokenizer);
 
 // How a model is run: the same for generate and chat.
 struct DecoderFlags {

@@ -146,7 +146,10 @@ void Sampler::cut_min_p() {
 Drawn Sampler::draw(std::span<const float> logits, Rng& rng, const SequenceSoFar& so_far) {
   if (adjusts()) logits = adjust(logits, so_far);
   const float largest = get_largest(logits);
-  if (options_.temperature == 0) return {argmax(logits), 0};
+  if (options_.temperature == 0) {
+    kept_.assign(1, {argmax(logits), largest, 1});
+    return {kept_[0].id, 0};
+  }
   collect(logits, largest);
   if (options_.top_p < 1) cut_top_p();
   if (options_.min_p > 0) cut_min_p();
@@ -160,6 +163,12 @@ Drawn Sampler::draw(std::span<const float> logits, Rng& rng, const SequenceSoFar
     break;
   }
   return {drawn->id, static_cast<float>(std::log(drawn->weight / total))};
+}
+
+float Sampler::last_log_prob(int32_t id) const noexcept {
+  for (const Weighted& w : kept_)
+    if (w.id == id) return static_cast<float>(std::log(w.weight / total_weight()));
+  return -std::numeric_limits<float>::infinity();
 }
 
 int32_t argmax(std::span<const float> logits) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <utility>
 #include <vector>
@@ -51,10 +52,12 @@ struct SamplingOptions {
 // last two penalties).
 void check_sampling(const SamplingOptions& options);
 
-// A token and the model's log-probability of it: of the plain softmax, before temperature and cuts.
+// A token and the model's log-probability of it: of the plain softmax, before temperature and cuts. And the
+// one after them, where something was drawn.
 struct Candidate {
   int32_t id;
   float log_prob;
+  float sampled_log_prob = -std::numeric_limits<float>::infinity();
 };
 
 // The tokens that a sequence holds.
@@ -74,6 +77,9 @@ class Sampler {
   // Draws from logits (V) with one number of rng (none at temperature 0). Throws Error where a logit is NaN
   // or none is finite, and on a bias for a token that there is not.
   Drawn draw(std::span<const float> logits, Rng& rng, const SequenceSoFar& so_far = {});
+  // Log-probability of a token in the distribution that the last draw() was from: minus infinity where it was
+  // cut.
+  float last_log_prob(int32_t id) const noexcept;
   int32_t sample(std::span<const float> logits, Rng& rng, const SequenceSoFar& so_far = {}) {
     return draw(logits, rng, so_far).id;
   }
@@ -93,7 +99,7 @@ class Sampler {
   double total_weight() const noexcept;
 
   SamplingOptions options_;
-  std::vector<Weighted> kept_;   // scratch
+  std::vector<Weighted> kept_;   // of the last draw
   std::vector<float> adjusted_;  // scratch
   std::vector<int32_t> seen_;    // scratch
 };

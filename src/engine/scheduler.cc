@@ -34,7 +34,7 @@ Scheduler::Scheduler(Decoder& decoder, int64_t pass_tokens)
   for (int64_t slot = 0; slot < decoder.sequences(); ++slot) decoder.truncate(slot, 0);
 }
 
-int64_t Scheduler::submit(Request request) {
+void Scheduler::check(const Request& request) const {
   check_sampling(request.sampling);
   if (request.prompt.empty()) throw Error("generate", "prompt: got no tokens, expected at least one");
   const auto size = static_cast<int64_t>(request.prompt.size());
@@ -46,6 +46,10 @@ int64_t Scheduler::submit(Request request) {
     if (token < 0 || token >= V)
       throw Error("generate", "token id: got {}, expected 0 to {}; is this the model's tokenizer?", token,
                   V - 1);
+}
+
+int64_t Scheduler::submit(Request request) {
+  check(request);
   queue_.emplace_back(next_id_, std::move(request));
   return next_id_++;
 }
@@ -69,7 +73,8 @@ void Scheduler::cancel(int64_t id) {
 
 // The slot for a prompt: one that holds the most of it, or the one that was idle longest with what is shared
 // copied over. Returns -1 where all are busy.
-int64_t Scheduler::place(const std::vector<int32_t>& prompt) {
+int64_t Scheduler::place(const Request& request) {
+  const std::vector<int32_t>& prompt = request.prompt;
   int64_t best = 0, best_prefix = -1, idle = -1;
   for (size_t i = 0; i < slots_.size(); ++i) {
     const int64_t prefix = common_prefix(slots_[i].tokens, prompt);
@@ -87,7 +92,8 @@ int64_t Scheduler::place(const std::vector<int32_t>& prompt) {
   const int64_t slot = in_place ? best : idle;
   if (slot != best) decoder_.copy(best, slot);
   // Something has to be read to have logits.
-  const int64_t keep = std::min(best_prefix, static_cast<int64_t>(prompt.size()) - 1);
+  const int64_t keep =
+      request.on_prompt_token ? 0 : std::min(best_prefix, static_cast<int64_t>(prompt.size()) - 1);
   decoder_.truncate(slot, keep);
   slots_[static_cast<size_t>(slot)] = {{prompt.begin(), prompt.begin() + keep}, 0, true};
   return slot;
@@ -106,7 +112,7 @@ bool Scheduler::is_being_read(const std::vector<int32_t>& prompt) const {
 void Scheduler::admit() {
   while (!queue_.empty()) {
     if (is_being_read(queue_.front().second.prompt)) return;
-    const int64_t slot = place(queue_.front().second.prompt);
+    const int64_t slot = place(queue_.front().second);
     if (slot < 0) return;
     auto [id, request] = std::move(queue_.front());
     queue_.pop_front();
@@ -115,7 +121,8 @@ void Scheduler::admit() {
     Rng rng(request.seed, request.stream);
     Sampler sampler(request.sampling);
     running_.push_back({id, slot, std::move(request), std::move(sampler), rng, {}, {}, reused});
-    if (running_.back().request.max_tokens <= 0) {
+    if (running_.back().request.on_read) running_.back().request.on_read(reused);
+    if (running_.back().request.max_tokens <= 0 && !running_.back().request.on_prompt_token) {
       finish(running_.back(), Finish::length);
       running_.pop_back();
     }
@@ -169,7 +176,9 @@ void Scheduler::add_pieces() {
     }
   for (size_t i = 0; i < piece_tokens_.size(); ++i) {
     const Running& r = running_[piece_owner_[i]];
-    pieces_.push_back({r.slot, piece_tokens_[i], !r.guesses.empty()});
+    const bool reads = r.generated.empty();
+    pieces_.push_back(
+        {r.slot, piece_tokens_[i], reads ? bool(r.request.on_prompt_token) : !r.guesses.empty()});
   }
 }
 
@@ -208,8 +217,11 @@ bool Scheduler::advance(Running& r, int64_t piece) {
     held.insert(held.end(), tokens.begin(), tokens.end());
     r.read += static_cast<int64_t>(tokens.size());
     counts_.prompt_tokens += static_cast<int64_t>(tokens.size());
+    if (r.request.on_read) r.request.on_read(r.read);
+    if (r.request.on_prompt_token) judge_prompt(r, piece);
     if (r.read < static_cast<int64_t>(r.request.prompt.size())) return true;
-    const auto why = choose(r, decoder_.logits(r.slot));
+    const std::optional<Finish> why =
+        r.request.max_tokens > 0 ? choose(r, decoder_.logits(r.slot)) : Finish::length;
     if (why) finish(r, *why);
     return !why;
   }
@@ -241,6 +253,21 @@ void Scheduler::fail(Running& r, const Error& error) {
   else
     failure_ = error;
   finish(r, Finish::error);
+}
+
+// What the logits after each of a piece's tokens say of the token that follows it in the prompt.
+void Scheduler::judge_prompt(const Running& r, int64_t piece) {
+  const auto V = static_cast<size_t>(decoder_.model().config().vocab_size);
+  const size_t n = piece_tokens_[static_cast<size_t>(piece)].size();
+  const size_t begin = static_cast<size_t>(r.read) - n;
+  for (size_t i = 0; i < n && begin + i + 1 < r.request.prompt.size(); ++i) {
+    const std::span<const float> logits = decoder_.piece_logits(piece).subspan(i * V, V);
+    const int32_t id = r.request.prompt[begin + i + 1];
+    const float log_prob = log_prob_of(logits, id);
+    TokenChoice choice{id, log_prob, log_prob, {}};
+    if (r.request.top_log_probs > 0) choice.top = top_candidates(logits, r.request.top_log_probs);
+    r.request.on_prompt_token(choice);
+  }
 }
 
 // The logits with everything at minus infinity that the request's constraint does not allow. Stop tokens are
@@ -275,7 +302,10 @@ std::optional<Finish> Scheduler::choose(Running& r, std::span<const float> logit
   const Drawn drawn = r.sampler.draw(r.request.constraint ? constrain(r, logits) : logits, r.rng,
                                      {r.request.prompt, r.generated});
   TokenChoice choice{drawn.id, log_prob_of(logits, drawn.id), drawn.log_prob, {}};
-  if (r.request.top_log_probs > 0) choice.top = top_candidates(logits, r.request.top_log_probs);
+  if (r.request.top_log_probs > 0) {
+    choice.top = top_candidates(logits, r.request.top_log_probs);
+    for (Candidate& c : choice.top) c.sampled_log_prob = r.sampler.last_log_prob(c.id);
+  }
   r.generated.push_back(choice.id);
   ++counts_.generated_tokens;
   const bool go_on = !r.request.on_token || r.request.on_token(choice);

@@ -49,6 +49,12 @@ struct Request {
   int64_t top_log_probs = 0;                    // likeliest candidates to report with each token
   int64_t guesses = 0;                          // most tokens to guess ahead; 0: none
   std::shared_ptr<Constraint> constraint = {};  // what the text has to follow; of this request alone
+  // With the number of the prompt's tokens that the cache holds: those held already, then after each pass
+  // that reads some.
+  std::function<void(int64_t)> on_read = {};
+  // What the model thought of each token of the prompt but the first; then nothing of it is taken from the
+  // cache. Its max_tokens may be 0.
+  std::function<void(const TokenChoice&)> on_prompt_token = {};
   std::function<bool(const TokenChoice&)> on_token = {};  // false ends the sequence with that token
   std::function<void(Finish)> on_finish = {};             // called once, last
   // Before on_finish(Finish::error): what went wrong with this request. Where it is empty, step() throws
@@ -68,6 +74,8 @@ class Scheduler {
   // Queues a request; returns its number. Throws Error where the prompt is empty, too long or has wrong ids,
   // or an option is out of range.
   int64_t submit(Request request);
+  // Throws what submit() would. From any thread.
+  void check(const Request& request) const;
   // Ends a request with Finish::caller, queued or running. Nothing where it has ended. Not from within
   // on_token, which returns false instead.
   void cancel(int64_t id);
@@ -97,11 +105,12 @@ class Scheduler {
 
   void admit();
   bool is_being_read(const std::vector<int32_t>& prompt) const;
-  int64_t place(const std::vector<int32_t>& prompt);
+  int64_t place(const Request& request);
   void add_pieces();
   void guess(Running& running) const;
   // Takes tokens from a running request's rows of logits; true where it goes on.
   bool advance(Running& running, int64_t piece);
+  void judge_prompt(const Running& running, int64_t piece);
   std::optional<Finish> choose(Running& running, std::span<const float> logits);
   std::span<const float> constrain(Running& running, std::span<const float> logits);
   void fail(Running& running, const Error& error);

@@ -1,0 +1,43 @@
+// Parts of requests and answers in the form of OpenAI's API.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "chat/server/hosted_model.h"
+#include "chat/server/json_request.h"
+#include "chat/session.h"
+#include "engine/scheduler.h"
+#include "tokens/tokenizer.h"
+
+namespace tumbler::chat {
+
+// "chatcmpl-3f8a…": 24 random hexadecimal digits.
+std::string new_id(const char* prefix);
+
+// {"token", "logprob", "bytes", "top_logprobs"}
+Json token_log_prob(const tokens::Tokenizer& tokenizer, const engine::TokenChoice& choice);
+
+// The form of /v1/completions: {"tokens", "token_logprobs", "top_logprobs", "text_offset"}.
+class LegacyLogProbs {
+ public:
+  // The prompt's first token, of which nothing is known.
+  void add_first(const tokens::Tokenizer& tokenizer, int32_t id);
+  void add(const tokens::Tokenizer& tokenizer, const engine::TokenChoice& choice);
+  size_t size() const noexcept { return tokens_.size(); }
+  Json json(size_t from) const;
+
+ private:
+  std::vector<std::string> tokens_;
+  std::vector<Json> log_probs_, top_;
+  std::vector<size_t> offsets_;  // in bytes
+  size_t length_ = 0;
+};
+
+// "messages", "tools" and "chat_template_kwargs" as the model reads them. Throws ApiError.
+Prompt read_prompt(const Json& body, const Json& tools, const HostedModel& model);
+// The messages with what clients may also send brought to what templates read: contents in parts become one
+// text, arguments of calls become objects. Throws ApiError.
+Json read_messages(const Json& body);
+
+}  // namespace tumbler::chat
