@@ -4,6 +4,7 @@
 #include <thread>
 
 #include <httplib.h>
+#include <sys/socket.h>
 
 #include "base/log.h"
 #include "chat/server/access.h"
@@ -18,6 +19,8 @@ namespace tumbler::chat {
 namespace {
 
 constexpr size_t kThreads = 192;  // connections at a time: they wait for the model, mostly
+constexpr int kBacklog =
+    1024;  // connections that wait to be accepted; cpp-httplib has 5, and the rest are lost
 constexpr size_t kMaxPath = 1024;
 constexpr char kPolicy[] =
     "default-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'; form-action 'none'; "
@@ -43,6 +46,7 @@ struct Server::Implementation {
       throw Error("serve",
                   "{}:{}: cannot be listened on{}; is another server there? --port takes another one",
                   options.host, options.port, errno_text());
+    ::listen(listening, kBacklog);
     access.emplace(options.host, port, options.api_keys);
     set_checks();
     add_routes();
@@ -56,6 +60,11 @@ struct Server::Implementation {
     http.set_read_timeout(30);
     http.set_write_timeout(30);
     http.set_tcp_nodelay(true);
+    http.set_socket_options([this](socket_t socket) {
+      const int yes = 1;
+      ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
+      listening = socket;
+    });
     http.set_default_headers({{"X-Content-Type-Options", "nosniff"},
                               {"Referrer-Policy", "no-referrer"},
                               {"Cross-Origin-Resource-Policy", "same-origin"},
@@ -141,6 +150,7 @@ struct Server::Implementation {
   std::optional<Access> access;
   httplib::Server http;
   int port = 0;
+  socket_t listening = -1;
   std::mutex mutex;
   std::condition_variable changed;
   bool stopped = false;
