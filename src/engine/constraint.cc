@@ -155,7 +155,7 @@ class Constraint::Machine {
 
   int32_t number_of(std::vector<Way> ways) {
     std::ranges::sort(ways);
-    ways.erase(std::ranges::unique(ways).begin(), ways.end());
+    ways.erase(std::unique(ways.begin(), ways.end()), ways.end());
     const auto [found, is_new] = state_numbers_.try_emplace(ways, static_cast<int32_t>(states_.size()));
     if (!is_new) return found->second;
     if (kept_bytes_ > kMostBytes)

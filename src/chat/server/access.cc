@@ -42,7 +42,7 @@ bool is_loopback(std::string_view host) {
   return host == "localhost" || host == "::1" || host.starts_with("127.");
 }
 
-Access::Access(std::string host, int port, std::vector<std::string> keys)
+Access::Access(const std::string& host, int port, std::vector<std::string> keys)
     : host_(lower(host)), port_(port), keys_(std::move(keys)), loopback_(is_loopback(host_)) {}
 
 bool Access::knows_host(std::string_view host) const {

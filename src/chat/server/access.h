@@ -19,7 +19,7 @@ class Access {
  public:
   // `host`: the address that is listened on. With one that is not loopback every Host passes, as its names
   // are not known here, and keys are what keeps others out.
-  Access(std::string host, int port, std::vector<std::string> keys);
+  Access(const std::string& host, int port, std::vector<std::string> keys);
   // What is wrong with the request, if something is.
   std::optional<ApiError> check(const AccessRequest& request) const;
 

@@ -12,11 +12,8 @@ namespace tumbler::chat {
 
 class ApiError : public std::runtime_error {
  public:
-  ApiError(int status, std::string message, std::string param = {}, std::string code = {})
-      : std::runtime_error(std::move(message)),
-        status_(status),
-        param_(std::move(param)),
-        code_(std::move(code)) {}
+  ApiError(int status, const std::string& message, std::string param = {}, std::string code = {})
+      : std::runtime_error(message), status_(status), param_(std::move(param)), code_(std::move(code)) {}
   int status() const noexcept { return status_; }
   // {"error": {"message", "type", "param", "code"}}
   std::string json() const;

@@ -78,7 +78,7 @@ std::shared_ptr<const engine::TokenTrie> HostedModel::vocabulary() {
 }
 
 std::shared_ptr<Generation> HostedModel::start(std::vector<engine::Request> requests) {
-  const auto generation = std::make_shared<Generation>(requests.size());
+  auto generation = std::make_shared<Generation>(requests.size());
   Generation* const g = generation.get();
   std::vector<Job> jobs;
   for (size_t i = 0; i < requests.size(); ++i) {

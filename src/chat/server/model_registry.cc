@@ -50,7 +50,8 @@ std::shared_ptr<HostedModel> ModelRegistry::get(const std::string& id) const {
   std::string names;
   for (const auto& model : loaded_) {
     if (model->id() == id) return model;
-    names += (names.empty() ? "" : ", ") + model->id();
+    names += names.empty() ? "" : ", ";
+    names += model->id();
   }
   throw ApiError(404,
                  loaded_.empty() ? "no model is loaded; load one on the page, or start with --model"

@@ -70,7 +70,7 @@ std::string finish_text(engine::Finish why) {
   return "stop";
 }
 
-void add(AnswerText::Part& to, AnswerText::Part from) {
+void add(AnswerText::Part& to, const AnswerText::Part& from) {
   to.content += from.content;
   to.thought += from.thought;
 }

@@ -30,7 +30,7 @@ std::vector<std::pair<int32_t, float>> read_biases(const Keys& keys, const Hoste
 }
 
 std::string read_grammar(const Keys& keys) {
-  if (const std::string grammar = keys.text("grammar"); !grammar.empty()) return grammar;
+  if (std::string grammar = keys.text("grammar"); !grammar.empty()) return grammar;
   if (const Json* schema = keys.object("json_schema")) return engine::json_schema_grammar(dump(*schema));
   const Json* format = keys.object("response_format");
   if (format == nullptr) return {};
