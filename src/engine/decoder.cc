@@ -79,7 +79,7 @@ class Decoder::Implementation {
   }
 
  private:
-  // A row whose logits are wanted and where they go.
+  // A row whose logits, or what they are made of, are wanted and where they go.
   struct LogitRow {
     int64_t row;
     float* out;
@@ -125,7 +125,7 @@ class Decoder::Implementation {
   // The tokens of a pass, and to whom they belong.
   std::vector<int32_t> tokens_, position_;
   std::vector<kernels::PagedSequence> placed_;
-  std::vector<LogitRow> wanted_;
+  std::vector<LogitRow> wanted_, wanted_hidden_;
   std::vector<PieceLogits> all_logits_;
 
   std::span<float> residual_, normed_, delta_;  // (rows, C)
@@ -233,6 +233,8 @@ void Decoder::Implementation::place(const Piece& piece, int64_t piece_index, int
   }
   if (!piece.all_logits && begin + count == static_cast<int64_t>(piece.tokens.size()))
     wanted_.push_back({first + count - 1, &logits_[static_cast<size_t>(piece.slot * V)]});
+  for (int64_t i = 0; piece.hidden != nullptr && i < count; ++i)
+    wanted_hidden_.push_back({first + i, piece.hidden + (begin + i) * config_.n_embd});
   placed_.push_back({first, count, position, pages_.pages(piece.slot)});
 }
 
@@ -256,11 +258,14 @@ void Decoder::Implementation::run_pass() {
     delta = delta_.data();
   }
   norm(delta, model_->final_norm(), model_->final_norm_bias());
+  for (const LogitRow& row : wanted_hidden_)
+    std::copy_n(normed_.data() + row.row * config_.n_embd, config_.n_embd, row.out);
   compute_logits();
   tokens_.clear();
   position_.clear();
   placed_.clear();
   wanted_.clear();
+  wanted_hidden_.clear();
 }
 
 void Decoder::Implementation::embed() {

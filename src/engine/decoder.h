@@ -51,6 +51,8 @@ class Decoder {
     int64_t slot;
     std::span<const int32_t> tokens;
     bool all_logits = false;  // of every token: piece_logits()
+    float* hidden =
+        nullptr;  // where to put what the head sees of each token: (tokens, C), after the final norm
   };
   // Appends pieces to their slots, all in one pass as far as `chunk` reaches; no slot twice. Throws Error,
   // changing nothing, where a slot would hold more than capacity() (nothing slides silently: what a model no

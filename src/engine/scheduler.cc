@@ -23,6 +23,11 @@ float log_prob_of(std::span<const float> logits, int32_t id) {
   return -loss;
 }
 
+// Of such a request nothing is taken from the cache.
+bool reads_all(const Request& request) {
+  return request.on_prompt_token || request.on_embedding;
+}
+
 int64_t common_prefix(std::span<const int32_t> a, std::span<const int32_t> b) {
   return std::ranges::mismatch(a, b).in1 - a.begin();
 }
@@ -93,7 +98,7 @@ int64_t Scheduler::place(const Request& request) {
   if (slot != best) decoder_.copy(best, slot);
   // Something has to be read to have logits.
   const int64_t keep =
-      request.on_prompt_token ? 0 : std::min(best_prefix, static_cast<int64_t>(prompt.size()) - 1);
+      reads_all(request) ? 0 : std::min(best_prefix, static_cast<int64_t>(prompt.size()) - 1);
   decoder_.truncate(slot, keep);
   slots_[static_cast<size_t>(slot)] = {{prompt.begin(), prompt.begin() + keep}, 0, true};
   return slot;
@@ -122,7 +127,7 @@ void Scheduler::admit() {
     Sampler sampler(request.sampling);
     running_.push_back({id, slot, std::move(request), std::move(sampler), rng, {}, {}, reused});
     if (running_.back().request.on_read) running_.back().request.on_read(reused);
-    if (running_.back().request.max_tokens <= 0 && !running_.back().request.on_prompt_token) {
+    if (running_.back().request.max_tokens <= 0 && !reads_all(running_.back().request)) {
       finish(running_.back(), Finish::length);
       running_.pop_back();
     }
@@ -175,10 +180,15 @@ void Scheduler::add_pieces() {
       piece_owner_.push_back(i);
     }
   for (size_t i = 0; i < piece_tokens_.size(); ++i) {
-    const Running& r = running_[piece_owner_[i]];
+    Running& r = running_[piece_owner_[i]];
     const bool reads = r.generated.empty();
+    float* hidden = nullptr;
+    if (reads && r.request.on_embedding) {
+      r.hidden.resize(piece_tokens_[i].size() * static_cast<size_t>(decoder_.model().config().n_embd));
+      hidden = r.hidden.data();
+    }
     pieces_.push_back(
-        {r.slot, piece_tokens_[i], reads ? bool(r.request.on_prompt_token) : !r.guesses.empty()});
+        {r.slot, piece_tokens_[i], reads ? bool(r.request.on_prompt_token) : !r.guesses.empty(), hidden});
   }
 }
 
@@ -219,6 +229,7 @@ bool Scheduler::advance(Running& r, int64_t piece) {
     counts_.prompt_tokens += static_cast<int64_t>(tokens.size());
     if (r.request.on_read) r.request.on_read(r.read);
     if (r.request.on_prompt_token) judge_prompt(r, piece);
+    if (r.request.on_embedding) add_hidden(r, static_cast<int64_t>(tokens.size()));
     if (r.read < static_cast<int64_t>(r.request.prompt.size())) return true;
     const std::optional<Finish> why =
         r.request.max_tokens > 0 ? choose(r, decoder_.logits(r.slot)) : Finish::length;
@@ -253,6 +264,16 @@ void Scheduler::fail(Running& r, const Error& error) {
   else
     failure_ = error;
   finish(r, Finish::error);
+}
+
+void Scheduler::add_hidden(Running& r, int64_t tokens) const {
+  const auto C = static_cast<size_t>(decoder_.model().config().n_embd);
+  r.sum.resize(C);
+  for (int64_t t = 0; t < tokens; ++t)
+    for (size_t c = 0; c < C; ++c) r.sum[c] += r.hidden[static_cast<size_t>(t) * C + c];
+  if (r.read < static_cast<int64_t>(r.request.prompt.size())) return;
+  for (float& x : r.sum) x /= static_cast<float>(r.read);
+  r.request.on_embedding(r.sum);
 }
 
 // What the logits after each of a piece's tokens say of the token that follows it in the prompt.

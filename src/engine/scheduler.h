@@ -55,6 +55,8 @@ struct Request {
   // What the model thought of each token of the prompt but the first; then nothing of it is taken from the
   // cache. Its max_tokens may be 0.
   std::function<void(const TokenChoice&)> on_prompt_token = {};
+  // With the mean over the prompt's tokens of what the head sees (C), when it is read. As above.
+  std::function<void(std::span<const float>)> on_embedding = {};
   std::function<bool(const TokenChoice&)> on_token = {};  // false ends the sequence with that token
   std::function<void(Finish)> on_finish = {};             // called once, last
   // Before on_finish(Finish::error): what went wrong with this request. Where it is empty, step() throws
@@ -95,7 +97,8 @@ class Scheduler {
     Sampler sampler;
     Rng rng;
     std::vector<int32_t> generated, guesses;
-    int64_t read = 0;  // of the prompt
+    int64_t read = 0;                          // of the prompt
+    std::vector<float> hidden = {}, sum = {};  // for on_embedding: of a piece, and of all so far
   };
   struct Held {
     std::vector<int32_t> tokens;  // whose keys and values the slot has
@@ -110,6 +113,7 @@ class Scheduler {
   void guess(Running& running) const;
   // Takes tokens from a running request's rows of logits; true where it goes on.
   bool advance(Running& running, int64_t piece);
+  void add_hidden(Running& running, int64_t tokens) const;
   void judge_prompt(const Running& running, int64_t piece);
   std::optional<Finish> choose(Running& running, std::span<const float> logits);
   std::span<const float> constrain(Running& running, std::span<const float> logits);

@@ -1,4 +1,4 @@
-"""Random JSON schemas, answers that the server was held to by them, and what jsonschema says of these: pip install jsonschema==4.*
+"""Random JSON schemas, answers that the server was held to by them, and what jsonschema says of these: pip install jsonschema==4.* rfc3339-validator
 
     tumbler serve --model M --port 8080
     python3 json_schema_check.py http://127.0.0.1:8080 300
@@ -84,7 +84,7 @@ def main():
             if choice["finish_reason"] != "stop":
                 cut += 1
                 continue
-            jsonschema.validate(json.loads(choice["text"]), schema, format_checker=jsonschema.FormatChecker())
+            jsonschema.validate(json.loads(choice["text"]), schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER)
             whole += 1
     print(f"{count} schemas: {whole} texts valid, {cut} cut by max_tokens, {refused} schemas refused")
 

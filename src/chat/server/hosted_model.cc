@@ -91,6 +91,10 @@ std::shared_ptr<Generation> HostedModel::start(std::vector<engine::Request> requ
       request.on_prompt_token = [g, i](const engine::TokenChoice& token) {
         g->put({.kind = Event::Kind::prompt_token, .choice = i, .token = token});
       };
+    if (request.on_embedding)
+      request.on_embedding = [g, i](std::span<const float> mean) {
+        g->put({.kind = Event::Kind::embedding, .choice = i, .embedding = {mean.begin(), mean.end()}});
+      };
     request.on_token = [g, i](const engine::TokenChoice& token) {
       g->put({.kind = Event::Kind::token, .choice = i, .token = token});
       return !g->cancelled_[i];

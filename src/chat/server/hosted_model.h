@@ -26,11 +26,12 @@ namespace tumbler::chat {
 using Clock = std::chrono::steady_clock;
 
 struct Event {
-  enum class Kind : uint8_t { read, prompt_token, token, done, failed };
+  enum class Kind : uint8_t { read, prompt_token, embedding, token, done, failed };
   Kind kind;
   size_t choice = 0;
   int64_t read = 0;  // tokens of the prompt that the cache holds; the first time those that it held already
   engine::TokenChoice token = {};
+  std::vector<float> embedding = {};
   engine::Finish finish = engine::Finish::stop;
   std::string message = {};  // of failed
 };
@@ -90,8 +91,8 @@ class HostedModel {
   int64_t context() const noexcept { return decoder_.capacity(); }
   const HostOptions& options() const noexcept { return options_; }
 
-  // One request a choice; their callbacks are set here (on_prompt_token where there is one). Throws
-  // QueueFull, or Error as engine::Scheduler::submit does; then none of them runs.
+  // One request a choice; their callbacks are set here (on_prompt_token and on_embedding where there is one).
+  // Throws QueueFull, or Error as engine::Scheduler::submit does; then none of them runs.
   std::shared_ptr<Generation> start(std::vector<engine::Request> requests);
 
   // Ends what runs with Event::failed, and takes nothing more.

@@ -93,6 +93,8 @@ void Job::take(const Event& event, AnswerText::Part& part) {
     case Event::Kind::prompt_token:
       if (log_probs) choice.legacy.add(tokenizer, event.token);
       break;
+    case Event::Kind::embedding:
+      break;
     case Event::Kind::token: {
       if (!choice.finish.empty()) break;
       ++tokens;
@@ -321,16 +323,6 @@ void answer(const std::shared_ptr<Job>& job, Metrics& metrics, const httplib::Re
 
 // Requests.
 
-void check_length(size_t tokens, const HostedModel& model) {
-  if (static_cast<int64_t>(tokens) >= model.context())
-    throw ApiError(
-        400,
-        fmt::format("the prompt has {} tokens, and the context holds {}, the answer included; make it "
-                    "shorter or start the server with a larger --context",
-                    tokens, model.context()),
-        "messages", "context_length_exceeded");
-}
-
 std::shared_ptr<Job> read_job(const Json& body, ModelRegistry& models, const ApiOptions& options) {
   const Keys keys(body);
   auto job = std::make_shared<Job>();
@@ -341,17 +333,6 @@ std::shared_ptr<Job> read_job(const Json& body, ModelRegistry& models, const Api
   job->deadline =
       job->begin + std::chrono::milliseconds(static_cast<int64_t>(1000 * options.request_seconds));
   return job;
-}
-
-void start(Job& job, std::vector<engine::Request> requests) {
-  for (engine::Request& request : requests) request.top_log_probs = job.top;
-  try {
-    job.generation = job.model->start(std::move(requests));
-  } catch (const QueueFull& error) {
-    throw ApiError(429, error.what(), {}, "queue_full");
-  } catch (const Error& error) {
-    throw ApiError(400, error.what());
-  }
 }
 
 // {"type": "function", "function": {"name": …}} each, as the templates and the parser of calls read them.
@@ -399,7 +380,7 @@ void handle_chat(ModelRegistry& models, Metrics& metrics, const ApiOptions& opti
   const std::string grammar = read_tool_choice(keys, job->tools);
   const SamplingRequest sampling = read_sampling(body, *job->model, grammar);
   const Prompt prompt = read_prompt(body, job->tools, *job->model);
-  check_length(prompt.tokens.size(), *job->model);
+  check_length(prompt.tokens.size(), *job->model, "messages");
   job->prompt_tokens = static_cast<int64_t>(prompt.tokens.size());
   std::vector<engine::Request> requests;
   for (int64_t i = 0; i < sampling.choices; ++i) {
@@ -410,35 +391,9 @@ void handle_chat(ModelRegistry& models, Metrics& metrics, const ApiOptions& opti
                                                    .thinking = prompt.thinking,
                                                    .tools = &job->tools})});
   }
-  start(*job, std::move(requests));
+  for (engine::Request& one : requests) one.top_log_probs = job->top;
+  job->generation = start(*job->model, std::move(requests));
   answer(job, metrics, request, response);
-}
-
-// A text, a list of texts, token ids, or a list of lists of them.
-std::vector<std::vector<int32_t>> read_prompts(const Keys& keys, const HostedModel& model) {
-  const tokens::Tokenizer& tokenizer = model.open().tokenizer;
-  const auto encode = [&](const std::string& text) {
-    std::vector<int32_t> ids(tokenizer.prefix().begin(), tokenizer.prefix().end());
-    const std::vector<int32_t> rest = tokenizer.encode(text);
-    ids.insert(ids.end(), rest.begin(), rest.end());
-    if (ids.empty()) ids.push_back(tokenizer.bos_id().value_or(tokenizer.eos_id().value_or(0)));
-    return ids;
-  };
-  const Json* prompt = keys.find("prompt");
-  if (prompt == nullptr) throw wrong("prompt", "is missing");
-  if (prompt->is_string()) return {encode(prompt->get<std::string>())};
-  if (!prompt->is_array() || prompt->empty())
-    throw wrong("prompt", "expected a text, a list of texts, or token ids");
-  if (prompt->front().is_number()) return {keys.ids("prompt")};
-  std::vector<std::vector<int32_t>> out;
-  for (const Json& item : *prompt) {
-    if (item.is_string())
-      out.push_back(encode(item.get<std::string>()));
-    else
-      out.push_back(Keys(Json{{"prompt", item}}).ids("prompt"));
-    if (out.back().empty()) throw wrong("prompt", "got an empty list in it");
-  }
-  return out;
 }
 
 void handle_completion(ModelRegistry& models, Metrics& metrics, const ApiOptions& options,
@@ -454,14 +409,14 @@ void handle_completion(ModelRegistry& models, Metrics& metrics, const ApiOptions
   const bool echo = keys.boolean("echo", false);
   SamplingRequest sampling = read_sampling(body, *job->model);
   if (!sampling.max_tokens) sampling.max_tokens = kDefaultTokens;
-  const auto prompts = read_prompts(keys, *job->model);
+  const auto prompts = read_prompts(keys, "prompt", *job->model);
   if (static_cast<int64_t>(prompts.size()) * sampling.choices > 2048)
     throw wrong("prompt", "got {} prompts of {} choices, expected at most 2048 together", prompts.size(),
                 sampling.choices);
   const tokens::Tokenizer& tokenizer = job->model->open().tokenizer;
   std::vector<engine::Request> requests;
   for (const std::vector<int32_t>& prompt : prompts) {
-    check_length(prompt.size(), *job->model);
+    check_length(prompt.size(), *job->model, "prompt");
     job->prompt_tokens += static_cast<int64_t>(prompt.size());
     for (int64_t i = 0; i < sampling.choices; ++i) {
       requests.push_back(make_request(sampling, *job->model, prompt, i));
@@ -476,7 +431,8 @@ void handle_completion(ModelRegistry& models, Metrics& metrics, const ApiOptions
       }
     }
   }
-  start(*job, std::move(requests));
+  for (engine::Request& one : requests) one.top_log_probs = job->top;
+  job->generation = start(*job->model, std::move(requests));
   answer(job, metrics, request, response);
 }
 

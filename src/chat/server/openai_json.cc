@@ -11,6 +11,8 @@
 namespace tumbler::chat {
 namespace {
 
+constexpr size_t kMaxPrompts = 2048;
+
 std::string bytes_of(const tokens::Tokenizer& tokenizer, int32_t id) {
   return id >= 0 && id < tokenizer.vocab_size() && tokenizer.has(id) ? std::string(tokenizer.token_bytes(id))
                                                                      : std::string();
@@ -109,6 +111,51 @@ Json LegacyLogProbs::json(size_t from) const {
     out["token_logprobs"].push_back(log_probs_[i]);
     out["top_logprobs"].push_back(top_[i]);
     out["text_offset"].push_back(offsets_[i]);
+  }
+  return out;
+}
+
+void check_length(size_t tokens, const HostedModel& model, const char* param) {
+  if (static_cast<int64_t>(tokens) >= model.context())
+    throw ApiError(
+        400,
+        fmt::format("the prompt has {} tokens, and the context holds {}, the answer included; make it "
+                    "shorter or start the server with a larger --context",
+                    tokens, model.context()),
+        param, "context_length_exceeded");
+}
+
+std::shared_ptr<Generation> start(HostedModel& model, std::vector<engine::Request> requests) {
+  try {
+    return model.start(std::move(requests));
+  } catch (const QueueFull& error) {
+    throw ApiError(429, error.what(), {}, "queue_full");
+  } catch (const Error& error) {
+    throw ApiError(400, error.what());
+  }
+}
+
+std::vector<std::vector<int32_t>> read_prompts(const Keys& keys, const char* key, const HostedModel& model) {
+  const tokens::Tokenizer& tokenizer = model.open().tokenizer;
+  const auto encode = [&](const std::string& text) {
+    std::vector<int32_t> ids(tokenizer.prefix().begin(), tokenizer.prefix().end());
+    const std::vector<int32_t> rest = tokenizer.encode(text);
+    ids.insert(ids.end(), rest.begin(), rest.end());
+    if (ids.empty()) ids.push_back(tokenizer.bos_id().value_or(tokenizer.eos_id().value_or(0)));
+    return ids;
+  };
+  const Json* prompt = keys.find(key);
+  if (prompt == nullptr) throw wrong(key, "is missing");
+  if (prompt->is_string()) return {encode(prompt->get<std::string>())};
+  if (!prompt->is_array() || prompt->empty())
+    throw wrong(key, "expected a text, a list of texts, or token ids");
+  if (prompt->front().is_number()) return {keys.ids(key)};
+  if (prompt->size() > kMaxPrompts)
+    throw wrong(key, "got {} texts, expected at most {}", prompt->size(), kMaxPrompts);
+  std::vector<std::vector<int32_t>> out;
+  for (const Json& item : *prompt) {
+    out.push_back(item.is_string() ? encode(item.get<std::string>()) : Keys(Json{{key, item}}).ids(key));
+    if (out.back().empty()) throw wrong(key, "got an empty list in it");
   }
   return out;
 }

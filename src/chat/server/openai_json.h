@@ -34,6 +34,13 @@ class LegacyLogProbs {
   size_t length_ = 0;
 };
 
+// Throws ApiError where a prompt leaves no room for an answer.
+void check_length(size_t tokens, const HostedModel& model, const char* param);
+// HostedModel::start with what it throws as ApiError.
+std::shared_ptr<Generation> start(HostedModel& model, std::vector<engine::Request> requests);
+// A text, a list of texts, token ids, or a list of lists of them. None is empty. Throws ApiError.
+std::vector<std::vector<int32_t>> read_prompts(const Keys& keys, const char* key, const HostedModel& model);
+
 // "messages", "tools" and "chat_template_kwargs" as the model reads them. Throws ApiError.
 Prompt read_prompt(const Json& body, const Json& tools, const HostedModel& model);
 // The messages with what clients may also send brought to what templates read: contents in parts become one

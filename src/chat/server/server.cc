@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "chat/server/access.h"
 #include "chat/server/api_error.h"
+#include "chat/server/embeddings.h"
 #include "chat/server/metrics.h"
 #include "chat/server/model_registry.h"
 #include "chat/server/model_routes.h"
@@ -128,6 +129,7 @@ struct Server::Implementation {
       response.set_content(metrics.text(models), "text/plain; version=0.0.4");
     });
     add_openai_routes(http, models, metrics, {.request_seconds = options.request_seconds});
+    add_embedding_routes(http, models, metrics, {.request_seconds = options.request_seconds});
     add_token_routes(http, models);
     add_model_routes(http, models, options.version);
   }

@@ -133,8 +133,10 @@ TEST_F(ServerTest, SaysWhatIsThere) {
   EXPECT_EQ(get("/v1/models/other").status, 404);
   EXPECT_EQ(get("/nothing").json["error"]["type"], "not_found_error");
   answer("hello");
-  EXPECT_NE(get("/metrics").body.find("tumbler_generated_tokens_total{model=\"tiny\"} 12"),
-            std::string::npos);
+  const std::string line = "tumbler_generated_tokens_total{model=\"tiny\"} 12";
+  const auto counted = [&] { return get("/metrics").body.find(line) != std::string::npos; };
+  for (int i = 0; i < 200 && !counted(); ++i) ::usleep(10'000);
+  EXPECT_TRUE(counted());
   const Json inside = get("/api/models/tiny").json;
   EXPECT_EQ(inside["config"]["family"], "qwen3");
   EXPECT_GT(inside["tensors"].size(), 10u);
@@ -368,6 +370,22 @@ TEST_F(ServerTest, ModelsAreLoadedAndEjected) {
   EXPECT_EQ(post("/api/models/eject", R"({"id":"base"})").status, 404);
   EXPECT_EQ(post("/v1/completions", R"({"model":"base","prompt":"x"})").json["error"]["code"],
             "model_not_found");
+}
+
+TEST_F(ServerTest, EmbeddingsAreOfLengthOneAndOfTheirTextAlone) {
+  start();
+  const Json both = post("/v1/embeddings", R"({"input":["one two","three"]})").json;
+  ASSERT_EQ(both["data"].size(), 2u);
+  double length = 0;
+  for (const Json& x : both["data"][0]["embedding"]) length += x.get<double>() * x.get<double>();
+  EXPECT_NEAR(length, 1, 1e-5);
+  EXPECT_EQ(post("/v1/embeddings", R"({"input":"three"})").json["data"][0]["embedding"],
+            both["data"][1]["embedding"]);
+  const size_t floats = both["data"][0]["embedding"].size();
+  const Json packed = post("/v1/embeddings", R"({"input":"three","encoding_format":"base64"})").json;
+  EXPECT_EQ(packed["data"][0]["embedding"].get<std::string>().size(), (floats * 4 + 2) / 3 * 4);
+  EXPECT_EQ(post("/v1/embeddings", R"({"input":[]})").status, 400);
+  EXPECT_EQ(post("/v1/embeddings", R"({"input":"x","encoding_format":"f16"})").status, 400);
 }
 
 int64_t resident_kilobytes() {
