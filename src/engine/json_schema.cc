@@ -243,14 +243,17 @@ class Schema {
   }
 
   static std::string format_grammar(const std::string& format) {
+    // RFC 3339 has a year 0000; most programs that read dates have not.
+    const std::string year = "(\"000\" [1-9] | \"00\" [1-9] [0-9] | \"0\" [1-9] [0-9]{2} | [1-9] [0-9]{3})";
     const std::string date =
-        "[0-9]{4} \"-\" (\"0\" [1-9] | \"1\" [0-2]) \"-\" (\"0\" [1-9] | \"1\" [0-9] | \"2\" [0-8])";
+        year + " \"-\" (\"0\" [1-9] | \"1\" [0-2]) \"-\" (\"0\" [1-9] | \"1\" [0-9] | \"2\" [0-8])";
     const std::string time =
         "([01] [0-9] | \"2\" [0-3]) \":\" [0-5] [0-9] \":\" [0-5] [0-9] (\".\" [0-9]{1,6})? "
         "(\"Z\" | [+-] ([01] [0-9] | \"2\" [0-3]) \":\" [0-5] [0-9])";
     // Days that not every month has: 29 and 30 outside February, 31 where it is.
     const std::string days =
-        "[0-9]{4} \"-\" ((\"0\" [13-9] | \"1\" [0-2]) \"-\" (\"29\" | \"30\") | (\"0\" [13578] | "
+        year +
+        " \"-\" ((\"0\" [13-9] | \"1\" [0-2]) \"-\" (\"29\" | \"30\") | (\"0\" [13578] | "
         "\"10\" | \"12\") \"-31\")";
     const std::string any_date = "(" + date + " | " + days + ")";
     if (format == "date") return any_date;
