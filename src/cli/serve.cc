@@ -1,6 +1,7 @@
 // tumbler serve: OpenAI's API and the page, on loopback.
 #include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <string>
 #include <thread>
@@ -33,6 +34,14 @@ std::vector<std::string> read_keys(const std::string& path) {
   }
   if (keys.empty()) throw Error("serve", "{}: got no key, expected one a line", path);
   return keys;
+}
+
+// As the XDG base directory specification has it.
+std::string default_data() {
+  const char* data = std::getenv("XDG_DATA_HOME");
+  if (data != nullptr && *data == '/') return std::string(data) + "/tumbler";
+  const char* home = std::getenv("HOME");
+  return home == nullptr ? "tumbler-data" : std::string(home) + "/.local/share/tumbler";
 }
 
 // Until SIGINT or SIGTERM, which a thread of its own waits for: handlers may do next to nothing.
@@ -68,6 +77,7 @@ void add_serve(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   chat::ServerOptions& o = flags->options;
   o.folders = {"models", "runs"};
+  o.data = default_data();
   CLI::App* command =
       app.add_subcommand("serve", "A page to talk to models on, and OpenAI's API (docs/server.md).");
   command
@@ -87,6 +97,7 @@ void add_serve(CLI::App& app) {
       ->check(CLI::Range(0.1, 1e9));
   command->add_option("--max-body", o.max_body, "bytes of a request")
       ->check(CLI::Range(int64_t{1024}, int64_t{1} << 32));
+  command->add_option("--data", o.data, "where chats are kept; default: ~/.local/share/tumbler");
   command->add_option("--idle-minutes", o.idle_minutes, "models not used for so long are ejected; 0: none")
       ->check(CLI::Range(0.0, 1e9));
   add_decoder_flags(*command, flags->decoder);

@@ -18,13 +18,6 @@ std::string bytes_of(const tokens::Tokenizer& tokenizer, int32_t id) {
                                                                      : std::string();
 }
 
-std::string text_of(const tokens::Tokenizer& tokenizer, int32_t id) {
-  std::string out;
-  const std::string bytes = bytes_of(tokenizer, id);
-  if (tokens::append_utf8(bytes, out) > 0) out += "\uFFFD";
-  return out;
-}
-
 // JSON has no minus infinity.
 double finite(float log_prob) {
   return std::max(static_cast<double>(log_prob), -9999.0);
@@ -33,7 +26,7 @@ double finite(float log_prob) {
 Json token_json(const tokens::Tokenizer& tokenizer, int32_t id, float log_prob) {
   Json bytes = Json::array();
   for (const char c : bytes_of(tokenizer, id)) bytes.push_back(static_cast<unsigned char>(c));
-  return {{"token", text_of(tokenizer, id)}, {"logprob", finite(log_prob)}, {"bytes", std::move(bytes)}};
+  return {{"token", token_text(tokenizer, id)}, {"logprob", finite(log_prob)}, {"bytes", std::move(bytes)}};
 }
 
 std::string text_of_parts(const Json& content) {
@@ -72,6 +65,13 @@ Json read_message(const Json& message) {
 
 }  // namespace
 
+std::string token_text(const tokens::Tokenizer& tokenizer, int32_t id) {
+  std::string out;
+  const std::string bytes = bytes_of(tokenizer, id);
+  if (tokens::append_utf8(bytes, out) > 0) out += "\uFFFD";
+  return out;
+}
+
 std::string new_id(const char* prefix) {
   std::random_device random;
   return fmt::format("{}-{:08x}{:08x}{:08x}", prefix, random(), random(), random());
@@ -92,10 +92,10 @@ void LegacyLogProbs::add_first(const tokens::Tokenizer& tokenizer, int32_t id) {
 }
 
 void LegacyLogProbs::add(const tokens::Tokenizer& tokenizer, const engine::TokenChoice& choice) {
-  tokens_.push_back(text_of(tokenizer, choice.id));
+  tokens_.push_back(token_text(tokenizer, choice.id));
   log_probs_.push_back(finite(choice.log_prob));
   Json top = Json::object();
-  for (const engine::Candidate& c : choice.top) top[text_of(tokenizer, c.id)] = finite(c.log_prob);
+  for (const engine::Candidate& c : choice.top) top[token_text(tokenizer, c.id)] = finite(c.log_prob);
   top_.push_back(std::move(top));
   offsets_.push_back(length_);
   length_ += bytes_of(tokenizer, choice.id).size();

@@ -15,6 +15,9 @@ namespace tumbler::chat {
 // "chatcmpl-3f8a…": 24 random hexadecimal digits.
 std::string new_id(const char* prefix);
 
+// With U+FFFD where the token begins or ends inside a character.
+std::string token_text(const tokens::Tokenizer& tokenizer, int32_t id);
+
 // {"token", "logprob", "bytes", "top_logprobs"}
 Json token_log_prob(const tokens::Tokenizer& tokenizer, const engine::TokenChoice& choice);
 

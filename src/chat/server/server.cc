@@ -8,7 +8,9 @@
 
 #include "base/log.h"
 #include "chat/server/access.h"
+#include "chat/server/answers.h"
 #include "chat/server/api_error.h"
+#include "chat/server/chat_routes.h"
 #include "chat/server/embeddings.h"
 #include "chat/server/metrics.h"
 #include "chat/server/model_registry.h"
@@ -40,6 +42,10 @@ struct Server::Implementation {
     if (!is_loopback(options.host) && options.api_keys.empty())
       throw Error("serve", "--host {} can be reached by others: give --api-key-file, or listen on 127.0.0.1",
                   options.host);
+    if (!options.data.empty()) {
+      store.emplace(options.data);
+      answers.emplace(*store, models);
+    }
     for (const std::string& path : options.models) models.load(path);
     set_limits();
     port = options.port == 0 ? http.bind_to_any_port(options.host) : options.port;
@@ -132,6 +138,7 @@ struct Server::Implementation {
     add_embedding_routes(http, models, metrics, {.request_seconds = options.request_seconds});
     add_token_routes(http, models);
     add_model_routes(http, models, options.version);
+    if (store) add_chat_routes(http, *store, *answers, models);
   }
 
   // Ejects what was idle for too long, now and then.
@@ -148,6 +155,8 @@ struct Server::Implementation {
 
   const ServerOptions options;
   ModelRegistry models;
+  std::optional<ChatStore> store;
+  std::optional<Answers> answers;
   Metrics metrics;
   std::optional<Access> access;
   httplib::Server http;

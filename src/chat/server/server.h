@@ -19,6 +19,7 @@ struct ServerOptions {
   HostOptions hosting;
   double request_seconds = 600;
   int64_t max_body = int64_t{16} << 20;  // bytes
+  std::string data = {};                 // where chats are kept; empty: none are
   double idle_minutes = 0;               // 0: models stay
   std::string version;
 };
