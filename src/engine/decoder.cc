@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "base/check.h"
@@ -106,6 +107,7 @@ class Decoder::Implementation {
   void attend(int64_t layer, const Layer& weights);
   void mlp(const Layer& weights);
   void compute_logits();
+  void show_layer(int64_t layer);
 
   int64_t layer_bytes() const {
     return config_.n_kv_head * kernels::head_page_bytes(options_.cache, config_.head_dim);
@@ -256,6 +258,10 @@ void Decoder::Implementation::run_pass() {
     read_ahead(i + 1 < config_.n_layer ? model_->layers()[static_cast<size_t>(i + 1)].qkv : model_->head());
     add_post_norm(layer.mlp_post_norm);
     delta = delta_.data();
+    if (options_.probe != nullptr && options_.probe->wants_layers()) {
+      show_layer(i);
+      delta = nullptr;  // is in residual_ by now
+    }
   }
   norm(delta, model_->final_norm(), model_->final_norm_bias());
   for (const LogitRow& row : wanted_hidden_)
@@ -266,6 +272,17 @@ void Decoder::Implementation::run_pass() {
   placed_.clear();
   wanted_.clear();
   wanted_hidden_.clear();
+}
+
+void Decoder::Implementation::show_layer(int64_t layer) {
+  norm(delta_.data(), model_->final_norm(), model_->final_norm_bias());
+  const std::vector<LogitRow> wanted = std::exchange(wanted_, {});
+  const auto V = static_cast<size_t>(config_.vocab_size), n = static_cast<size_t>(rows());
+  std::vector<float> logits(n * V);
+  for (size_t i = 0; i < n; ++i) wanted_.push_back({static_cast<int64_t>(i), &logits[i * V]});
+  compute_logits();
+  wanted_ = wanted;
+  options_.probe->on_layer(layer, residual_.first(n * static_cast<size_t>(config_.n_embd)), logits);
 }
 
 void Decoder::Implementation::embed() {
@@ -329,6 +346,9 @@ void Decoder::Implementation::attend(int64_t layer, const Layer& w) {
   kernels::qk_forward<float>(q_.data(), k_.data(), qkv_.data(), w.q_norm.empty() ? nullptr : w.q_norm.data(),
                              w.k_norm.empty() ? nullptr : w.k_norm.data(),
                              config_.rope() ? table.data() : nullptr, position_.data(), qk);
+  if (options_.probe != nullptr)
+    options_.probe->on_attention(layer, q_.first(static_cast<size_t>(rows() * H * D)),
+                                 k_.first(static_cast<size_t>(rows() * KV * D)));
   const kernels::PagedShape shape{H, KV, D, static_cast<float>(config_.score_scale()),
                                   local ? config_.sliding_window : 0};
   const kernels::PagedCache cache{options_.cache, cache_.view<std::byte>(layer * layer_bytes(), 0).data(),

@@ -19,6 +19,18 @@
 
 namespace tumbler::engine {
 
+// Looks on as tokens go through the layers (engine/inspector.h).
+class DecoderProbe {
+ public:
+  virtual ~DecoderProbe() = default;
+  // Of the tokens of a pass: queries (rows, H, D) and keys (rows, KV, D), normed and rotated.
+  virtual void on_attention(int64_t layer, std::span<const float> q, std::span<const float> k) = 0;
+  // What a layer leaves in the residual stream (rows, C), and the logits (rows, V) of a model that ends
+  // there.
+  virtual void on_layer(int64_t layer, std::span<const float> residual, std::span<const float> logits) = 0;
+  virtual bool wants_layers() const = 0;
+};
+
 struct DecoderOptions {
   int64_t sequences = 1;  // slots: sequences held at a time
   int64_t capacity = 0;   // tokens a slot, at most the model's max_positions; 0: just that
@@ -26,6 +38,7 @@ struct DecoderOptions {
   kernels::CacheType cache = kernels::CacheType::bf16;
   int prefill_threads = 0;  // 0: kernels::thread_count()
   int decode_threads = 0;   // of passes of a few tokens, which wait for memory and not for arithmetic
+  DecoderProbe* probe = nullptr;
 };
 
 class Decoder {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <numbers>
 #include <string>
@@ -18,6 +19,8 @@ class ReferenceModel {
  public:
   using Vector = std::vector<double>;
   std::map<std::string, Vector> w;  // by Tensor::name
+  // Told what token t attends to, from token `first` on.
+  std::function<void(int64_t layer, int64_t head, size_t t, size_t first, const Vector& p)> on_attention;
 
   explicit ReferenceModel(const Parameters& p) : c_(p.config()) {
     for (const Tensor& t : p.tensors()) {
@@ -48,7 +51,8 @@ class ReferenceModel {
   }
 
   // Rows (T, C) that the head reads, for sequence b.
-  std::vector<Vector> hidden(const Batch& batch, int64_t b) const {
+  // `layers`: as if the model ended after so many; -1: all.
+  std::vector<Vector> hidden(const Batch& batch, int64_t b, int64_t layers = -1) const {
     const auto T = static_cast<size_t>(batch.T), C = static_cast<size_t>(c_.n_embd);
     std::vector<Vector> x(T, Vector(C));
     for (size_t t = 0; t < T; ++t) {
@@ -58,7 +62,7 @@ class ReferenceModel {
         if (!c_.rope()) x[t][i] += w.at("positions")[static_cast<size_t>(position(batch, n, t)) * C + i];
       }
     }
-    for (int64_t l = 0; l < c_.n_layer; ++l) layer(l, batch, b, x);
+    for (int64_t l = 0; l < (layers < 0 ? c_.n_layer : layers); ++l) layer(l, batch, b, x);
     for (Vector& row : x) row = norm(row, "final_norm");
     return x;
   }
@@ -137,7 +141,7 @@ class ReferenceModel {
       auto first = static_cast<size_t>(batch.first_key.empty() ? 0 : batch.first_key[n]);
       const auto window = static_cast<size_t>(c_.sliding_window);
       if (local && t + 1 > window) first = std::max(first, t + 1 - window);
-      const Vector attn = attend(qkv, t, first);
+      const Vector attn = attend(number, qkv, t, first);
       Vector delta = product(attn, w.at(name + "out"), optional(name + "out_bias"), c_.n_embd);
       if (c_.post_norms) delta = norm(delta, name + "attn_post_norm");
       for (size_t i = 0; i < delta.size(); ++i) x[t][i] += delta[i];
@@ -146,7 +150,7 @@ class ReferenceModel {
       for (size_t i = 0; i < mlp.size(); ++i) x[t][i] += mlp[i];
     }
   }
-  Vector attend(const std::vector<Vector>& qkv, size_t t, size_t first) const {
+  Vector attend(int64_t number, const std::vector<Vector>& qkv, size_t t, size_t first) const {
     const int64_t H = c_.n_head, KV = c_.n_kv_head, D = c_.head_dim;
     Vector out(static_cast<size_t>(H * D), 0.0);
     for (int64_t h = 0; h < H; ++h) {
@@ -160,9 +164,10 @@ class ReferenceModel {
         p.push_back(std::exp(score * c_.score_scale()));
         total += p.back();
       }
+      for (double& weight : p) weight /= total;
+      if (on_attention) on_attention(number, h, t, first, p);
       for (size_t s = first; s <= t; ++s)
-        for (size_t d = 0; d < static_cast<size_t>(D); ++d)
-          out[q + d] += p[s - first] / total * qkv[s][v + d];
+        for (size_t d = 0; d < static_cast<size_t>(D); ++d) out[q + d] += p[s - first] * qkv[s][v + d];
     }
     return out;
   }

@@ -90,6 +90,8 @@ class HostedModel {
   std::shared_ptr<const engine::TokenTrie> vocabulary();  // made when first asked for
   int64_t context() const noexcept { return decoder_.capacity(); }
   const HostOptions& options() const noexcept { return options_; }
+  // For passes of one's own, beside the engine's.
+  std::mutex& turns() const noexcept { return *turns_; }
 
   // One request a choice; their callbacks are set here (on_prompt_token and on_embedding where there is one).
   // Throws QueueFull, or Error as engine::Scheduler::submit does; then none of them runs.

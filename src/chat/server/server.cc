@@ -12,10 +12,12 @@
 #include "chat/server/api_error.h"
 #include "chat/server/chat_routes.h"
 #include "chat/server/embeddings.h"
+#include "chat/server/inspect_routes.h"
 #include "chat/server/metrics.h"
 #include "chat/server/model_registry.h"
 #include "chat/server/model_routes.h"
 #include "chat/server/openai.h"
+#include "chat/server/run_routes.h"
 #include "chat/server/token_routes.h"
 
 namespace tumbler::chat {
@@ -38,7 +40,7 @@ void answer_error(httplib::Response& response, const ApiError& error) {
 
 struct Server::Implementation {
   explicit Implementation(const ServerOptions& given)
-      : options(given), models(options.folders, options.hosting) {
+      : options(given), models(options.folders, options.hosting), runs(options.folders) {
     if (!is_loopback(options.host) && options.api_keys.empty())
       throw Error("serve", "--host {} can be reached by others: give --api-key-file, or listen on 127.0.0.1",
                   options.host);
@@ -138,6 +140,8 @@ struct Server::Implementation {
     add_embedding_routes(http, models, metrics, {.request_seconds = options.request_seconds});
     add_token_routes(http, models);
     add_model_routes(http, models, options.version);
+    add_inspect_routes(http, models);
+    add_run_routes(http, runs);
     if (store) add_chat_routes(http, *store, *answers, models);
   }
 
@@ -155,6 +159,7 @@ struct Server::Implementation {
 
   const ServerOptions options;
   ModelRegistry models;
+  Runs runs;
   std::optional<ChatStore> store;
   std::optional<Answers> answers;
   Metrics metrics;
