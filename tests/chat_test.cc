@@ -12,31 +12,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "formats/chat_template_files.h"
-#include "formats/hugging_face.h"
+#include "chat/tiny_model.h"
 #include "io/file.h"
-#include "nn/test_models.h"
 #include "program.h"
-#include "tokens/test_data.h"
 #include "tokens/tokenizer_json.h"
 
 namespace tumbler {
 namespace {
 
 namespace fs = std::filesystem;
-
-// With or without a chat template; <|im_end|> is 258.
-void save_tiny_model(const fs::path& directory, bool chats, int64_t max_positions = 400) {
-  nn::ModelConfig config = nn::tiny_config("qwen3");
-  config.vocab_size = 264;
-  config.max_positions = max_positions;
-  nn::Parameters parameters(config, {.dtype = kernels::DType::f32, .gradients = false});
-  nn::randomize(parameters, 7);
-  formats::save_model(directory, parameters,
-                      {.dtype = kernels::DType::f32, .bos_token_id = -1, .eos_token_ids = {258}});
-  const auto tokenizer = tokens::Tokenizer::from_parts(tokens::testing_data::small_parts({{" ", "t"}}));
-  formats::save_tokenizer(tokenizer, directory, chats ? tokens::chat_template() : "");
-}
 
 class SlowChat : public testing::Test {
  protected:
@@ -50,7 +34,7 @@ class SlowChat : public testing::Test {
 };
 
 TEST_F(SlowChat, LinesInAnswersOut) {
-  save_tiny_model(path("m"), true);
+  chat::save_tiny_model(path("m"), true);
   ASSERT_EQ(talk("hello\n"), 0) << tumbler_.errors();
   const std::string first = tumbler_.output();
   EXPECT_GT(first.size(), 4u);
@@ -74,7 +58,7 @@ TEST_F(SlowChat, LinesInAnswersOut) {
 }
 
 TEST_F(SlowChat, WhatCannotBeIsSaid) {
-  save_tiny_model(path("m"), false);
+  chat::save_tiny_model(path("m"), false);
   EXPECT_EQ(talk("hello\n"), 1);
   EXPECT_NE(tumbler_.errors().find("no chat template"), std::string::npos) << tumbler_.errors();
   EXPECT_NE(tumbler_.errors().find("tumbler generate"), std::string::npos);
@@ -89,7 +73,7 @@ TEST_F(SlowChat, WhatCannotBeIsSaid) {
 }
 
 TEST_F(SlowChat, GenerationConfigCountsWhereNoFlagIsGiven) {
-  save_tiny_model(path("m"), true);
+  chat::save_tiny_model(path("m"), true);
   io::write_file(path("m/generation_config.json"), R"({"eos_token_id":258,"repetition_penalty":-3})");
   EXPECT_EQ(talk("hello\n"), 1);  // checked as the flag is
   EXPECT_EQ(talk("hello\n", "--repetition-penalty 1.1"), 0) << tumbler_.errors();
@@ -164,7 +148,7 @@ class Terminal {
 };
 
 TEST_F(SlowChat, ControlCStopsTheAnswerAndNotTheProgram) {
-  save_tiny_model(path("m"), true, int64_t{1} << 20);
+  chat::save_tiny_model(path("m"), true, int64_t{1} << 20);
   Terminal terminal({TUMBLER_BINARY, "chat", "--model", path("m").string(), "--context", "1000000",
                      "--logit-bias", "258=-100", "--logit-bias", "256=-100", "--stop",
                      "never said by anyone"});
@@ -198,8 +182,8 @@ TEST_F(SlowChat, ControlCStopsTheAnswerAndNotTheProgram) {
 TEST_F(SlowChat, ModelsAreListed) {
   ASSERT_EQ(tumbler_.run("models"), 0);
   EXPECT_NE(tumbler_.output().find("tumbler pull"), std::string::npos);
-  save_tiny_model(path("models/a/base"), false);
-  save_tiny_model(path("models/a/chat"), true);
+  chat::save_tiny_model(path("models/a/base"), false);
+  chat::save_tiny_model(path("models/a/chat"), true);
   ASSERT_EQ(tumbler_.run("convert models/a/chat models/small.gguf"), 0) << tumbler_.errors();
   io::write_file(path("models/broken.gguf"), "GGUF and no more");
   ASSERT_EQ(tumbler_.run("models --json"), 0) << tumbler_.errors();

@@ -14,10 +14,13 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include "chat/tiny_model.h"
 #include "engine/decoder.h"
 #include "engine/sampler.h"
 #include "formats/gguf_engine.h"
 #include "formats/gguf_tokenizer.h"
+#include "io/file.h"
+#include "program.h"
 #include "tokens/tokenizer.h"
 
 namespace tumbler {
@@ -96,6 +99,25 @@ TEST(SlowRegistry, SmolLm2SaysWhatItSaysElsewhere) {
   }
   EXPECT_GE(same, all * 95 / 100) << "of " << all;
   RecordProperty("same", static_cast<int>(same));
+}
+
+// OpenAI's own client, as npm has it.
+TEST(SlowRegistry, OpenAisClientWorksAgainstTheServer) {
+  const auto folder =
+      fetch("openai-7.57.0", "npm install --no-audit --no-fund --fetch-retries=0 --prefix . openai@7.57.0");
+  if (!folder) GTEST_SKIP() << "npm cannot fetch openai";
+  tests::Program tumbler("openai");
+  chat::save_tiny_model(tumbler.directory() / "m", true, 1000);
+  ASSERT_EQ(
+      tumbler.shell("{ HOME=. '" TUMBLER_BINARY "' serve --model m --port 0 > url 2> log & echo $! > pid; }; "
+                    "for i in $(seq 100); do [ -s url ] && break; sleep 0.1; done"),
+      0);
+  const int status =
+      tumbler.shell(fmt::format("node '{}' '{}' $(cat url) > out 2>&1",
+                                (kSource / "tests/openai_client.mjs").string(), folder->string()));
+  tumbler.shell("kill $(cat pid)");
+  EXPECT_EQ(status, 0) << io::read_file(tumbler.directory() / "out");
+  EXPECT_EQ(io::read_file(tumbler.directory() / "log"), "");
 }
 
 }  // namespace

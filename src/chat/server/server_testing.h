@@ -15,11 +15,7 @@
 
 #include "chat/server/json_request.h"
 #include "chat/server/server.h"
-#include "formats/chat_template_files.h"
-#include "formats/hugging_face.h"
-#include "nn/test_models.h"
-#include "tokens/test_data.h"
-#include "tokens/tokenizer_json.h"
+#include "chat/tiny_model.h"
 
 namespace tumbler::chat {
 
@@ -39,16 +35,7 @@ class ServerTest : public testing::Test {
     std::filesystem::remove_all(directory_);
   }
   void save_model(const std::string& name, bool chats) const {
-    nn::ModelConfig config = nn::tiny_config("qwen3");
-    config.vocab_size = 264;
-    config.max_positions = kTestContext;
-    nn::Parameters parameters(config, {.dtype = kernels::DType::f32, .gradients = false});
-    nn::randomize(parameters, 7);
-    const std::filesystem::path model = directory_ / "models" / name;
-    formats::save_model(model, parameters,
-                        {.dtype = kernels::DType::f32, .bos_token_id = -1, .eos_token_ids = {258}});
-    formats::save_tokenizer(tokens::Tokenizer::from_parts(tokens::testing_data::small_parts({{" ", "t"}})),
-                            model, chats ? tokens::chat_template() : "");
+    save_tiny_model(directory_ / "models" / name, chats, kTestContext);
   }
   void start(const std::function<void(ServerOptions&)>& change = {}) {
     ServerOptions options;
