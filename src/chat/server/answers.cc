@@ -154,7 +154,7 @@ Answers::~Answers() {
 Message Answers::start(int64_t chat_id, const Json& body) {
   const Keys keys(body);
   const int64_t parent = keys.integer("parent", 0, 1, INT64_MAX - 1);
-  const StoredChat chat = store_.get(chat_id);
+  const StoredChat chat = store_.get_fields(chat_id);
   const auto model = models_.get(keys.text("model"));
   const Json* given = keys.object("settings");
   const Json settings = given != nullptr ? *given : chat.settings;

@@ -42,6 +42,8 @@ auto guarded(Body body) {
       body(request, response);
     } catch (const NotFound& error) {
       throw ApiError(404, error.what());
+    } catch (const Unfit& error) {
+      throw ApiError(400, error.what());
     }
   };
 }
@@ -74,10 +76,9 @@ ChatStore::Change read_change(const Keys& keys) {
   return change;
 }
 
-Json whole(const StoredChat& chat) {
-  Json out = to_json(chat);
-  if (!out.contains("messages")) out["messages"] = Json::array();
-  return out;
+void answer_whole(httplib::Response& response, const StoredChat& chat, int status = 200) {
+  response.status = status;
+  response.set_content(to_json_text(chat), "application/json");
 }
 
 void add_message(ChatStore& store, int64_t chat, const Json& body, httplib::Response& response) {
@@ -89,7 +90,7 @@ void add_message(ChatStore& store, int64_t chat, const Json& body, httplib::Resp
     throw wrong("role", "got \"{}\", expected user, assistant or tool", message.role);
   if (keys.find("content") == nullptr) throw wrong("content", "is missing");
   message.content = keys.text("content");
-  const bool first = store.get(chat).title.empty();
+  const bool first = store.get_fields(chat).title.empty();
   message = store.add_message(chat, message);
   if (first) store.change(chat, {.title = title_of(message.content)});
   answer(response, to_json(message), 201);
@@ -104,7 +105,7 @@ void export_chat(const ChatStore& store, const httplib::Request& request, httpli
   response.set_header("Content-Disposition",
                       fmt::format("attachment; filename=\"chat-{}.{}\"", chat.id, json ? "json" : "md"));
   response.set_content(
-      json ? whole(chat).dump(2, ' ', false, Json::error_handler_t::replace) + "\n"
+      json ? to_json_text(chat) + "\n"
            : to_markdown(chat, chat.head == 0 ? std::vector<Message>() : store.branch(chat.id, chat.head)),
       json ? "application/json" : "text/markdown; charset=utf-8");
 }
@@ -115,12 +116,12 @@ void import_chat(ChatStore& store, const httplib::Request& request, httplib::Res
   const Keys keys(body);
   try {
     const Json* json = keys.object("json");
-    answer(response,
-           whole(store.import_chat(keys.find("markdown") != nullptr
-                                       ? chat_from_markdown(keys.text("markdown"))
-                                       : chat_from_json(json == nullptr ? body : *json))),
-           201);
-  } catch (const Error& error) {
+    answer_whole(
+        response,
+        store.import_chat(keys.find("markdown") != nullptr ? chat_from_markdown(keys.text("markdown"))
+                                                           : chat_from_json(json == nullptr ? body : *json)),
+        201);
+  } catch (const Unfit& error) {
     throw ApiError(400, error.what());
   }
 }
@@ -128,7 +129,7 @@ void import_chat(ChatStore& store, const httplib::Request& request, httplib::Res
 // The exact tokens of a branch.
 void show_tokens(const ChatStore& store, const ModelRegistry& models, const httplib::Request& request,
                  httplib::Response& response) {
-  const StoredChat chat = store.get(id_of(request));
+  const StoredChat chat = store.get_fields(id_of(request));
   const auto model = models.get(request.get_param_value("model"));
   Json body = {{"messages", Json::array()}};
   if (!chat.system.empty()) body["messages"].push_back({{"role", "system"}, {"content", chat.system}});
@@ -173,19 +174,19 @@ void add_chat_routes(httplib::Server& server, ChatStore& store, Answers& answers
       list.push_back(to_json(chat));
     answer(response, {{"chats", std::move(list)}});
   });
-  server.Post("/api/chats", [&store](const auto& request, auto& response) {
-    const Json body = parse_body(request.body);
-    answer(response, whole(store.create(read_fields(Keys(body)))), 201);
-  });
+  server.Post("/api/chats", guarded([&store](const auto& request, auto& response) {
+                const Json body = parse_body(request.body);
+                answer_whole(response, store.create(read_fields(Keys(body))), 201);
+              }));
   server.Post("/api/chats/import",
               [&store](const auto& request, auto& response) { import_chat(store, request, response); });
   server.Get(R"(/api/chats/(\d+))", guarded([&store](const auto& request, auto& response) {
-               answer(response, whole(store.get(id_of(request))));
+               answer_whole(response, store.get(id_of(request)));
              }));
   server.Patch(R"(/api/chats/(\d+))", guarded([&store](const auto& request, auto& response) {
                  const Json body = parse_body(request.body);
                  store.change(id_of(request), read_change(Keys(body)));
-                 answer(response, whole(store.get(id_of(request))));
+                 answer_whole(response, store.get(id_of(request)));
                }));
   server.Delete(R"(/api/chats/(\d+))", guarded([&store](const auto& request, auto& response) {
                   store.remove(id_of(request));

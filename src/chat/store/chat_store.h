@@ -1,6 +1,7 @@
 // ChatStore: conversations in an SQLite database, each a tree of messages: an edit of a message, or another
 // answer to it, is a sibling. `head` names the message whose branch is shown. What a call has returned from
-// is on the disk, whatever happens to the process or the machine then.
+// is on the disk, whatever happens to the process or the machine then. Any number of threads may use it: one
+// writes at a time, and nobody who reads waits for that.
 #pragma once
 
 #include <cstdint>
@@ -29,13 +30,22 @@ struct StoredChat {
   int64_t id = 0;
   std::string title = {}, system = {}, model = {};
   nlohmann::ordered_json settings = nlohmann::ordered_json::object();
-  int64_t head = 0, created = 0, updated = 0;
+  int64_t head = 0;                    // 0: none
+  int64_t created = 0, updated = 0;    // no two chats have the same `updated`
   std::vector<Message> messages = {};  // parents first; get() only
-  std::string snippet = {};            // of list() with a query: where it was found, [between] brackets
+  // Of list() with a query: the message that it was found in (0: the title), and its text about there.
+  int64_t found = 0;
+  std::string snippet = {};
 };
 
 // There is no such chat or message.
 class NotFound : public Error {
+ public:
+  using Error::Error;
+};
+
+// What cannot be stored: too large, of a role or a state that does not exist, a tree that is none.
+class Unfit : public Error {
  public:
   using Error::Error;
 };
@@ -46,15 +56,17 @@ class ChatStore {
   static constexpr size_t kMaxMessages = 1'000'000;     // of a chat
 
   // In `directory`, which is made. Answers that a killed process left in state "writing" become "stopped".
-  // Throws Error where another process has the store, or it is damaged.
+  // Throws Error where another process has the store, it is damaged, or of a newer version.
   explicit ChatStore(const std::filesystem::path& directory);
   ~ChatStore();
 
-  // Newest first, changed before `before` (0: all). With a query: those that have it in their title or a
-  // message, as it stands, whatever its case; three characters or more are looked up in an index.
+  // Newest first, `updated` before `before` (0: all), at most 1000. With a query: those that have all of its
+  // words in their title or in one message (search_text.h), of which the first MB can be found once it is
+  // whole.
   std::vector<StoredChat> list(const std::string& query, int64_t limit, int64_t before) const;
   StoredChat create(const StoredChat& fields);
   StoredChat get(int64_t id) const;
+  StoredChat get_fields(int64_t id) const;  // without messages
   // Only what is given changes.
   struct Change {
     std::optional<std::string> title = {}, system = {}, model = {};
@@ -69,13 +81,14 @@ class ChatStore {
   Message get_message(int64_t chat, int64_t id) const;
   // A message and all that follows it; head goes to its parent where it was among them.
   void remove_message(int64_t chat, int64_t id);
-  // What an answer is by now; it must be in state "writing".
-  void save_answer(const Message& answer);
+  // What an answer is by now. False: it is not in state "writing", or was removed. While it goes on, the disk
+  // is not waited for: a killed process loses nothing, a power cut the last moments.
+  bool save_answer(const Message& answer);
   // The messages from the first to `id`.
   std::vector<Message> branch(int64_t chat, int64_t id) const;
 
-  // A whole chat, with ids of its own, which become new ones. Throws Error, and changes nothing, where a
-  // parent does not come before its message.
+  // A whole chat, with ids of its own, which become new ones; times are kept. Throws Unfit, and changes
+  // nothing, where a parent does not come before its message.
   StoredChat import_chat(StoredChat chat);
 
  private:

@@ -198,7 +198,8 @@ TEST_F(ChatStoreTest, FilesBringAChatBack) {
   add(chat, question, "assistant", "one");
   add(chat, question, "assistant", "two\n\n## Heading of its own\n");
   const StoredChat whole = store_->get(chat);
-  const StoredChat again = store_->import_chat(chat_from_json(to_json(whole)));
+  const StoredChat again =
+      store_->import_chat(chat_from_json(nlohmann::ordered_json::parse(to_json_text(whole))));
   EXPECT_NE(again.id, chat);
   ASSERT_EQ(again.messages.size(), whole.messages.size());
   for (size_t i = 0; i < whole.messages.size(); ++i) {
