@@ -4,6 +4,7 @@
 #include <cmath>
 #include <ctime>
 #include <optional>
+#include <utility>
 
 #include "chat/server/answer_text.h"
 #include "chat/server/api_error.h"
@@ -28,6 +29,7 @@ class Job {
     Json log_probs = Json::array();  // chat: of each token
     LegacyLogProbs legacy = {};      // completions
     size_t told_calls = 0;
+    bool read_begun = false;
     std::string finish = {};  // empty: it goes on
   };
 
@@ -39,6 +41,7 @@ class Job {
   int64_t top = 0, prompt_tokens = 0, cached_tokens = 0, tokens = 0;
   Json tools = Json::array();
   std::vector<Choice> choices;
+  size_t choices_per_prompt = 1;
   Clock::time_point begin = Clock::now(), deadline;
   bool first_token_noted = false;
 
@@ -87,8 +90,9 @@ void Job::take(const Event& event, AnswerText::Part& part) {
   const tokens::Tokenizer& tokenizer = model->open().tokenizer;
   switch (event.kind) {
     case Event::Kind::read:
-      if (event.read > 0 && cached_tokens == 0 && tokens == 0 && event.read < prompt_tokens)
-        cached_tokens = event.read;
+      // The first says what the cache held. Of a prompt's choices the later ones find all of it.
+      if (!std::exchange(choice.read_begun, true) && event.choice % choices_per_prompt == 0)
+        cached_tokens += event.read;
       break;
     case Event::Kind::prompt_token:
       if (log_probs) choice.legacy.add(tokenizer, event.token);
@@ -379,6 +383,7 @@ void handle_chat(ModelRegistry& models, Metrics& metrics, const ApiOptions& opti
   job->tools = read_tools(keys);
   const std::string grammar = read_tool_choice(keys, job->tools);
   const SamplingRequest sampling = read_sampling(body, *job->model, grammar);
+  job->choices_per_prompt = static_cast<size_t>(sampling.choices);
   const Prompt prompt = read_prompt(body, job->tools, *job->model);
   check_length(prompt.tokens.size(), *job->model, "messages");
   job->prompt_tokens = static_cast<int64_t>(prompt.tokens.size());
@@ -408,6 +413,7 @@ void handle_completion(ModelRegistry& models, Metrics& metrics, const ApiOptions
   job->top = keys.integer("logprobs", 0, 0, kMaxTop);
   const bool echo = keys.boolean("echo", false);
   SamplingRequest sampling = read_sampling(body, *job->model);
+  job->choices_per_prompt = static_cast<size_t>(sampling.choices);
   if (!sampling.max_tokens) sampling.max_tokens = kDefaultTokens;
   const auto prompts = read_prompts(keys, "prompt", *job->model);
   if (static_cast<int64_t>(prompts.size()) * sampling.choices > 2048)

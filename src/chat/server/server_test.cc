@@ -66,6 +66,16 @@ TEST_F(ServerTest, StreamsSayWhatWholeAnswersSay) {
   EXPECT_GT(usage["prompt_tokens_details"]["cached_tokens"], 0) << "read for the first of them";
 }
 
+TEST_F(ServerTest, WhatTheCacheHeldIsCounted) {
+  start();
+  const auto cached = [&] {
+    const Reply reply = post("/v1/chat/completions", dump(chat(std::string(600, 'x'))));
+    return reply.json["usage"]["prompt_tokens_details"]["cached_tokens"].get<int64_t>();
+  };
+  EXPECT_EQ(cached(), 0) << "read in several passes";
+  EXPECT_GT(cached(), 600);
+}
+
 TEST_F(ServerTest, CompletionsEchoAndLogProbabilities) {
   start();
   const Json body = {{"prompt", {"one two", "three"}},
