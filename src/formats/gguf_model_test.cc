@@ -13,7 +13,6 @@
 #include "formats/gguf_testing.h"
 #include "formats/gguf_tokenizer.h"
 #include "nn/test_models.h"
-#include "tokens/byte_level.h"
 #include "tokens/tokenizer_json.h"
 
 namespace tumbler::formats {
@@ -22,26 +21,6 @@ namespace {
 namespace fs = std::filesystem;
 using kernels::DType;
 using kernels::WeightType;
-
-// 256 bytes, a merge, two special tokens and one that is not special; ids 255 and above the last are unused.
-tokens::Tokenizer small_tokenizer(tokens::Pattern pattern = tokens::Pattern::kQwen2) {
-  tokens::TokenizerParts parts;
-  parts.name = "small";
-  parts.pattern = pattern;
-  for (const uint8_t byte : tokens::byte_level_order()) parts.tokens.emplace_back(1, static_cast<char>(byte));
-  const auto id = [&](char c) {
-    for (size_t i = 0; i < 256; ++i)
-      if (parts.tokens[i] == std::string(1, c)) return static_cast<tokens::TokenId>(i);
-    return tokens::TokenId{-1};
-  };
-  parts.tokens.emplace_back(" t");
-  parts.merges.emplace_back(id(' '), id('t'));
-  parts.added.push_back({.text = "<|endoftext|>", .id = 257});
-  parts.added.push_back({.text = "<|im_end|>", .id = 258});
-  parts.added.push_back({.text = "<think>", .id = 260, .special = false});
-  parts.bos = parts.eos = 257;
-  return tokens::Tokenizer::from_parts(std::move(parts));
-}
 
 class GgufModel : public testing::TestWithParam<std::string> {
  protected:

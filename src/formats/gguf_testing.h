@@ -1,4 +1,4 @@
-// GGUF files for tests: any bytes, right or wrong, in the format's order.
+// For tests: GGUF files of any bytes, right or wrong, in the format's order, and a tokenizer to go into one.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "formats/gguf.h"
+#include "tokens/byte_level.h"
+#include "tokens/tokenizer.h"
 
 namespace tumbler::formats {
 
@@ -51,6 +53,26 @@ class GgufBytes {
  private:
   std::string bytes_;
 };
+
+// 256 bytes, a merge, two special tokens and one that is not special; ids 255 and above the last are unused.
+inline tokens::Tokenizer small_tokenizer(tokens::Pattern pattern = tokens::Pattern::kQwen2) {
+  tokens::TokenizerParts parts;
+  parts.name = "small";
+  parts.pattern = pattern;
+  for (const uint8_t byte : tokens::byte_level_order()) parts.tokens.emplace_back(1, static_cast<char>(byte));
+  const auto id = [&](char c) {
+    for (size_t i = 0; i < 256; ++i)
+      if (parts.tokens[i] == std::string(1, c)) return static_cast<tokens::TokenId>(i);
+    return tokens::TokenId{-1};
+  };
+  parts.tokens.emplace_back(" t");
+  parts.merges.emplace_back(id(' '), id('t'));
+  parts.added.push_back({.text = "<|endoftext|>", .id = 257});
+  parts.added.push_back({.text = "<|im_end|>", .id = 258});
+  parts.added.push_back({.text = "<think>", .id = 260, .special = false});
+  parts.bos = parts.eos = 257;
+  return tokens::Tokenizer::from_parts(std::move(parts));
+}
 
 // What parse() says: "" where it accepts the bytes. They are copied to the end of a block of memory of their
 // size, so that sanitizers see every read beyond.

@@ -1,11 +1,14 @@
 // Both ways between this program and `transformers`, by tests/golden/transformers_parity.py, which sets
-// TUMBLER_PARITY_DIR.
+// TUMBLER_PARITY_DIR; to llama.cpp by tests/golden/llama_cpp_parity.py, in the same way.
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
 
 #include <gtest/gtest.h>
 
+#include "formats/gguf_model.h"
+#include "formats/gguf_testing.h"
 #include "formats/hugging_face.h"
 #include "nn/test_models.h"
 #include "nn/transformer.h"
@@ -76,6 +79,66 @@ TEST(TransformersParity, Reads) {
     ++models;
   }
   EXPECT_GT(models, 0);
+}
+
+nn::ModelConfig peer_config(const std::string& name) {
+  nn::ModelConfig c = nn::tiny_config(name);
+  c.vocab_size = 264;
+  c.n_embd = c.n_ff = 256;  // rows that every type fits
+  c.n_head = 4;
+  c.n_kv_head = name == "gpt2" ? 4 : 2;
+  c.head_dim = 64;
+  c.max_positions = 128;
+  if (name == "llama_bias") c.mlp = "silu_glu";
+  if (name == "llama") {
+    c.rope_scaling = "llama3";
+    c.rope_factor = 8;
+    c.rope_original_positions = 32;
+  } else if (name == "gemma3") {
+    c.n_layer = 7;
+    c.global_every = 6;
+    c.sliding_window = 8;
+    c.rope_theta = 1e6;
+    c.rope_theta_local = 1e4;
+    c.attention_scale = 0;
+    c.embedding_scale = 16;
+  }
+  return c;
+}
+
+// DIR/NAME-TYPE.gguf for llama.cpp to open, with tokens, our logits of the same packed weights and the greedy
+// tokens that follow, in NAME-TYPE.safetensors.
+TEST(LlamaCppParity, Writes) {
+  const char* root = std::getenv("TUMBLER_PARITY_DIR");
+  if (root == nullptr) GTEST_SKIP() << "run by tests/golden/llama_cpp_parity.py";
+  using kernels::WeightType;
+  const tokens::Tokenizer tokenizer = small_tokenizer();
+  for (const std::string& name : nn::tiny_names()) {
+    nn::Parameters random(peer_config(name), {.gradients = false});
+    nn::randomize(random, 1);
+    const nn::TinyBatch batch(random.config(), 1, 40, 2);
+    for (const WeightType type :
+         {WeightType::f16, WeightType::q8_0, WeightType::q4_0, WeightType::q4_k, WeightType::q6_k}) {
+      const std::string file = fmt::format("{}/{}-{}", root, name, kernels::weight_type_name(type));
+      save_gguf(file + ".gguf", random, {.eos_token_ids = {257}}, &tokenizer,
+                {.type = type, .name = name, .chat_template = ""});
+      LoadedModel packed = load_gguf(GgufFile(file + ".gguf"), {.gradients = false});
+      std::vector<int32_t> ids = batch.tokens;
+      const std::vector<float> logits = logits_of(*packed.parameters, ids);
+      for (int i = 0; i < 24; ++i) {
+        const std::vector<float> all = logits_of(*packed.parameters, ids);
+        const auto last = all.end() - packed.config.vocab_size;
+        ids.push_back(static_cast<int32_t>(std::max_element(last, all.end()) - last));
+      }
+      SafetensorsWriter writer;
+      const std::vector<int64_t> tokens(batch.tokens.begin(), batch.tokens.end()),
+          greedy(ids.begin() + batch.T, ids.end());
+      writer.add("tokens", {batch.T}, tokens);
+      writer.add("greedy", {24}, greedy);
+      writer.add("logits", {batch.T, packed.config.vocab_size}, logits, kernels::DType::f32);
+      writer.write(file + ".safetensors");
+    }
+  }
 }
 
 }  // namespace
