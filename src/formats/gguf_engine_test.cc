@@ -33,6 +33,13 @@ nn::ModelConfig small(const std::string& family) {
   c.head_dim = 64;
   c.n_ff = 512;
   c.max_positions = 128;
+  if (family == "gemma3") {
+    c.n_layer = 4;  // local, local, global, local
+    c.global_every = 3;
+    c.sliding_window = 8;
+    c.rope_theta_local = 1e4;
+    c.embedding_scale = nn::gemma_embedding_scale(c.n_embd);
+  }
   return c;
 }
 
@@ -45,7 +52,9 @@ class GgufEngine : public testing::TestWithParam<std::string> {
   void save(WeightType type) {
     nn::Parameters parameters(small(GetParam()), {.gradients = false});
     parameters.initialize(9);
-    for (float& w : parameters.master()) w *= 2;
+    // Twice Gemma's norms of queries and keys make scores so large that attention magnifies any rounding.
+    if (GetParam() != "gemma3")
+      for (float& w : parameters.master()) w *= 2;
     parameters.refresh_copy();
     save_gguf(path_, parameters, {}, nullptr, {.type = type, .name = "small", .chat_template = ""});
   }
@@ -59,7 +68,7 @@ class GgufEngine : public testing::TestWithParam<std::string> {
   }
   fs::path path_;
 };
-INSTANTIATE_TEST_SUITE_P(Families, GgufEngine, testing::Values("gpt2", "llama", "qwen2", "qwen3"),
+INSTANTIATE_TEST_SUITE_P(Families, GgufEngine, testing::Values("gpt2", "llama", "qwen2", "qwen3", "gemma3"),
                          [](const auto& test) { return test.param; });
 
 TEST_P(GgufEngine, PackedComputesWhatTheUnpackedFileDoes) {

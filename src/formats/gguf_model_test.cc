@@ -104,6 +104,45 @@ TEST_P(GgufModel, ShapesAndTypesAreThoseOfLlamaCpp) {
   EXPECT_EQ(file.contents().find_tensor("output.weight").has_value(), GetParam() == "llama_untied");
 }
 
+// Directory → file of each type → directory → file: after the first rounding nothing is lost, and types whose
+// scale follows from their largest value are the same bytes again.
+TEST_P(GgufModel, EveryTypeGoesThroughADirectory) {
+  nn::ModelConfig c = config_of(GetParam());
+  c.n_embd = c.n_ff = 256;
+  if (c.family == "gpt2") c.n_head = c.n_kv_head = 4;
+  c.head_dim = 64;
+  if (c.family == "gemma3") c.embedding_scale = nn::gemma_embedding_scale(c.n_embd);
+  const nn::Parameters p = random(c);
+  const ModelFiles files{.dtype = DType::f32};
+  const fs::path directory = path_.string() + ".directory";
+  for (const WeightType type : {WeightType::f32, WeightType::f16, WeightType::bf16, WeightType::q8_0,
+                                WeightType::q4_0, WeightType::q4_1, WeightType::q5_0, WeightType::q5_1,
+                                WeightType::q4_k, WeightType::q5_k, WeightType::q6_k}) {
+    const GgufOptions options{.type = type, .name = "x", .chat_template = ""};
+    save_gguf(path_, p, files, nullptr, options);
+    const std::string bytes = io::read_file(path_);
+    const LoadedModel first = load_gguf(GgufFile(path_), {.gradients = false});
+    save_model(directory, *first.parameters, files);
+    const LoadedModel back = load_model(directory, {.gradients = false});
+    EXPECT_EQ(back.config, c);
+    for (const nn::Tensor& t : p.tensors()) {
+      // Gemma's norms are stored less 1, which may take their last bits.
+      const float tolerance = c.family == "gemma3" && t.kind == nn::TensorKind::norm ? 3e-7f : 0;
+      const auto x = std::as_const(*first.parameters).master(t),
+                 y = std::as_const(*back.parameters).master(t);
+      for (size_t i = 0; i < x.size(); ++i)
+        ASSERT_NEAR(x[i], y[i], tolerance) << t.name << " " << kernels::weight_type_name(type);
+    }
+    const bool same_again = type == WeightType::f32 || type == WeightType::f16 || type == WeightType::bf16 ||
+                            type == WeightType::q8_0;
+    if (same_again && c.family != "gemma3") {
+      save_gguf(path_, *back.parameters, files, nullptr, options);
+      EXPECT_EQ(io::read_file(path_), bytes) << kernels::weight_type_name(type);
+    }
+  }
+  fs::remove_all(directory);
+}
+
 // A damaged file of a model: an error, whatever was changed in its metadata or table.
 // llama.cpp #25821: more layers than there is room for.
 TEST_P(GgufModel, DamageIsAnErrorOrHarmless) {
@@ -305,16 +344,18 @@ TEST_F(GgufTokens, WhatBeginsAPromptSurvives) {
   EXPECT_THROW(write_gguf_tokenizer(two, tokens::Tokenizer::from_parts(parts), 264, {}, ""), Error);
 }
 
-const nlohmann::json& sentence_piece() {
-  static const auto json = nlohmann::json::parse(io::read_file(
-      fs::path(TUMBLER_SOURCE_DIR) / "tests/golden/metaspace_tokenizers.json"))["sentencepiece"];
-  return json;
+// "sentencepiece" and "sentencepiece_unigram" are models of SentencePiece's own, "families" tokenizer.json
+// files.
+const nlohmann::json& metaspace_golden(const char* part) {
+  static const auto json = nlohmann::json::parse(
+      io::read_file(fs::path(TUMBLER_SOURCE_DIR) / "tests/golden/metaspace_tokenizers.json"));
+  return json.at(part);
 }
 
 // Metadata as converters write them for a SentencePiece model.
 void write_pieces(GgufWriter& w, const std::vector<std::string>& pieces, const std::vector<int32_t>& kinds,
-                  const std::vector<float>& scores) {
-  w.set_text("tokenizer.ggml.model", "llama");
+                  const std::vector<float>& scores, const char* model = "llama") {
+  w.set_text("tokenizer.ggml.model", model);
   w.set_text("tokenizer.ggml.pre", "default");
   w.set_texts("tokenizer.ggml.tokens", pieces);
   w.set_i32s("tokenizer.ggml.token_type", kinds);
@@ -322,18 +363,19 @@ void write_pieces(GgufWriter& w, const std::vector<std::string>& pieces, const s
   w.set_u32("tokenizer.ggml.bos_token_id", 1);
 }
 
-void expect_sentence_piece_ids(const tokens::Tokenizer& t) {
-  const auto& texts = sentence_piece()["texts"];
+void expect_sentence_piece_ids(const tokens::Tokenizer& t, const char* part = "sentencepiece") {
+  const auto& golden = metaspace_golden(part);
+  const auto& texts = golden["texts"];
   for (size_t i = 0; i < texts.size(); ++i) {
     const auto text = texts[i].get<std::string>();
-    const auto ids = sentence_piece()["ids"][i].get<std::vector<tokens::TokenId>>();
+    const auto ids = golden["ids"][i].get<std::vector<tokens::TokenId>>();
     EXPECT_EQ(t.encode(text), ids) << text;
-    EXPECT_EQ(t.decode(ids), sentence_piece()["decoded"][i].get<std::string>()) << text;
+    EXPECT_EQ(t.decode(ids), golden["decoded"][i].get<std::string>()) << text;
   }
 }
 
 TEST_F(GgufTokens, SentencePieceModelsGiveItsIds) {
-  const auto& golden = sentence_piece();
+  const auto& golden = metaspace_golden("sentencepiece");
   GgufWriter w;
   write_pieces(w, golden["pieces"], golden["types"], golden["scores"]);
   w.write(path_);
@@ -353,6 +395,88 @@ TEST_F(GgufTokens, SentencePieceModelsGiveItsIds) {
   const tokens::Tokenizer back = read_gguf_tokenizer(GgufFile(path_));
   expect_sentence_piece_ids(back);
   EXPECT_EQ(to_tokenizer_json(back), json);
+}
+
+// The same of a unigram model: its scores are log-probabilities, and stay what they are.
+TEST_F(GgufTokens, UnigramModelsGiveSentencePiecesIds) {
+  const char* part = "sentencepiece_unigram";
+  const auto& golden = metaspace_golden(part);
+  GgufWriter w;
+  write_pieces(w, golden["pieces"], golden["types"], golden["scores"], "t5");
+  w.set_i32s("tokenizer.ggml.precompiled_charsmap", std::vector<int32_t>{});
+  w.write(path_);
+  const tokens::Tokenizer t = read_gguf_tokenizer(GgufFile(path_));
+  EXPECT_EQ(t.parts().kind, tokens::TokenizerKind::kUnigram);
+  EXPECT_TRUE(t.parts().prefix.empty()) << "not before prompts, unless add_bos_token says so";
+  expect_sentence_piece_ids(t, part);
+  const std::string json = to_tokenizer_json(t);
+  const auto again = tokens::Tokenizer::from_parts(tokens::parse_tokenizer_json(json, "test"));
+  expect_sentence_piece_ids(again, part);
+  GgufWriter second;
+  write_gguf_tokenizer(second, again, again.vocab_size() + 3, {}, "");
+  second.write(path_);
+  EXPECT_EQ(GgufFile(path_).get_text("tokenizer.ggml.model"), "t5");
+  const tokens::Tokenizer back = read_gguf_tokenizer(GgufFile(path_));
+  expect_sentence_piece_ids(back, part);
+  EXPECT_EQ(to_tokenizer_json(back), json);
+}
+
+TEST_F(GgufTokens, UnigramFilesOfOthersSurvive) {
+  for (const char* name : {"unigram", "unigram_bytes"}) {
+    const auto& family = metaspace_golden("families")[name];
+    const auto t =
+        tokens::Tokenizer::from_parts(tokens::parse_tokenizer_json(family["tokenizer.json"].dump(), name));
+    GgufWriter w;
+    write_gguf_tokenizer(w, t, t.vocab_size(), {}, "");
+    w.write(path_);
+    const tokens::Tokenizer back = read_gguf_tokenizer(GgufFile(path_));
+    EXPECT_EQ(back.prefix().size(), t.prefix().size());
+    int same = 0;
+    for (const auto& json : metaspace_golden("texts")) {
+      const auto text = json.get<std::string>();
+      // GGUF cannot say that a blank goes before a text unless there is one, nor that a token takes blanks
+      // along.
+      if (text.starts_with(' ') || text.starts_with("▁") || text.find("<tag>") != std::string::npos) continue;
+      EXPECT_EQ(back.encode(text), t.encode(text)) << name << text;
+      ++same;
+    }
+    EXPECT_GE(same, 15);
+  }
+  tokens::TokenizerParts parts;  // of several words, where words are split
+  parts.kind = tokens::TokenizerKind::kUnigram;
+  parts.tokens = {"<unk>", " a", " a b"};
+  parts.scores = {0, -1, -2};
+  parts.unk = 0;
+  parts.metaspace.split = true;
+  GgufWriter w;
+  EXPECT_THROW(write_gguf_tokenizer(w, tokens::Tokenizer::from_parts(parts), 3, {}, ""), Error);
+}
+
+// What rewrites text is refused by name, not left out.
+TEST_F(GgufTokens, UnigramModelsThatRewriteTextAreRefused) {
+  const auto said = [&](auto&& set) {
+    GgufWriter w;
+    write_pieces(w, {"<unk>", "<s>", "a"}, {2, 3, 1}, {0, 0, -1}, "t5");
+    set(w);
+    w.write(path_);
+    try {
+      read_gguf_tokenizer(GgufFile(path_));
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  EXPECT_EQ(said([](GgufWriter&) {}), "");
+  const std::string table = said([](GgufWriter& w) {
+    w.set_i32s("tokenizer.ggml.precompiled_charsmap", std::vector<int32_t>{1, 2});
+  });
+  EXPECT_NE(table.find("precompiled_charsmap: got a table of 2 bytes"), std::string::npos) << table;
+  for (const char* key :
+       {"tokenizer.ggml.remove_extra_whitespaces", "tokenizer.ggml.treat_whitespace_as_suffix"}) {
+    EXPECT_EQ(said([&](GgufWriter& w) { w.set_flag(key, false); }), "");
+    const std::string flag = said([&](GgufWriter& w) { w.set_flag(key, true); });
+    EXPECT_NE(flag.find(key), std::string::npos) << flag;
+  }
 }
 
 TEST_F(GgufTokens, DamagedSentencePieceModelsAreErrors) {
@@ -375,9 +499,8 @@ TEST_F(GgufTokens, DamagedSentencePieceModelsAreErrors) {
   refused({"<unk>", "<s>", "a"}, {2, 3, 1}, {0, 0}, "scores: got 2 elements");
   refused({"<unk>", "<s>", "a"}, {2, 3, 1}, {0, 0, std::nanf("")}, "a score of nan");
   refused({"<unk>", "<s>", std::string(3 << 20, 'x')}, {2, 3, 1}, {0, 0, 0}, "at most 1024");
-  const auto trained = nlohmann::json::parse(
-      io::read_file(fs::path(TUMBLER_SOURCE_DIR) / "tests/golden/metaspace_tokenizers.json"))["families"];
-  for (const char* name : {"gemma", "unigram_bytes", "bpe_without_bytes"}) {
+  const auto& trained = metaspace_golden("families");
+  for (const char* name : {"gemma", "bpe_without_bytes"}) {
     GgufWriter w;
     const auto t = tokens::Tokenizer::from_parts(
         tokens::parse_tokenizer_json(trained[name]["tokenizer.json"].dump(), name));

@@ -72,14 +72,31 @@ const Pre& get_pre(const GgufFile& file) {
               printable(name), known);
 }
 
-bool is_sentence_piece(const GgufFile& file) {
+tokens::TokenizerKind get_kind(const GgufFile& file) {
   const std::string_view model = file.get_text("tokenizer.ggml.model");
-  if (model != "gpt2" && model != "llama")
-    throw Error("gguf",
-                "{}: tokenizer.ggml.model: got '{}', expected gpt2 (byte-level BPE) or llama (SentencePiece "
-                "BPE); use a model with such a tokenizer",
-                file.path().string(), printable(model));
-  return model == "llama";
+  if (model == "gpt2") return tokens::TokenizerKind::kByteLevel;
+  if (model == "llama") return tokens::TokenizerKind::kMetaspaceBpe;
+  if (model == "t5") return tokens::TokenizerKind::kUnigram;
+  throw Error("gguf",
+              "{}: tokenizer.ggml.model: got '{}', expected gpt2 (byte-level BPE), llama (SentencePiece BPE) "
+              "or t5 (unigram); use a model with such a tokenizer",
+              file.path().string(), printable(model));
+}
+
+// What SentencePiece does to text by default, and models of the families that run here are trained without.
+void check_text_is_kept(const GgufFile& file) {
+  const auto characters = file.contents().find("tokenizer.ggml.precompiled_charsmap");
+  if (characters && (characters->type != GgufType::array || characters->count > 0))
+    throw Error(
+        "gguf",
+        "{}: tokenizer.ggml.precompiled_charsmap: got a table of {} bytes that rewrites text, expected "
+        "none; use a tokenizer of normalization_rule_name identity",
+        file.path().string(), characters->count);
+  for (const char* key :
+       {"tokenizer.ggml.remove_extra_whitespaces", "tokenizer.ggml.treat_whitespace_as_suffix"})
+    if (file.find_flag(key).value_or(false))
+      throw Error("gguf", "{}: {}: got true, expected false; use a tokenizer that keeps blanks as they are",
+                  file.path().string(), key);
 }
 
 class Reader {
@@ -89,10 +106,11 @@ class Reader {
   tokens::TokenizerParts read() {
     parts_.name = file_.path().filename().string();
     bool add_bos = true;
-    if (is_sentence_piece(file_))
-      read_sentence_piece();
-    else
+    parts_.kind = get_kind(file_);
+    if (parts_.kind == tokens::TokenizerKind::kByteLevel)
       add_bos = read_byte_level();
+    else
+      add_bos = read_sentence_piece();
     parts_.bos = id("tokenizer.ggml.bos_token_id");
     parts_.eos = id("tokenizer.ggml.eos_token_id");
     parts_.pad = id("tokenizer.ggml.padding_token_id");
@@ -114,8 +132,9 @@ class Reader {
     return pre.add_bos;
   }
 
-  void read_sentence_piece() {
-    parts_.kind = tokens::TokenizerKind::kMetaspaceBpe;
+  bool read_sentence_piece() {
+    const bool unigram = parts_.kind == tokens::TokenizerKind::kUnigram;
+    if (unigram) check_text_is_kept(file_);
     parts_.fuse_unk = true;
     parts_.byte_tokens.assign(256, -1);
     parts_.nfc = file_.find_flag("tokenizer.ggml.normalizer.nfc").value_or(false);
@@ -128,6 +147,7 @@ class Reader {
     const auto& bytes = parts_.byte_tokens;
     if (std::all_of(bytes.begin(), bytes.end(), [](TokenId byte) { return byte < 0; }))
       parts_.byte_tokens.clear();
+    return !unigram;
   }
 
   void read_scores() {
@@ -188,7 +208,7 @@ class Reader {
       throw Error("gguf", "{}: tokenizer.ggml.token_type: got {} for token {}, expected {} to {}", where_,
                   kind, token, int{kNormal}, int{kByte});
     const bool plain = kind == kNormal || kind == kByte;
-    if (parts_.kind == tokens::TokenizerKind::kMetaspaceBpe) {
+    if (parts_.kind != tokens::TokenizerKind::kByteLevel) {
       add_piece(text, token, kind);
     } else {
       parts_.tokens.push_back(plain ? tokens::from_byte_level(text) : std::string());
@@ -271,16 +291,24 @@ void write_vocabulary(GgufWriter& writer, const tokens::Tokenizer& tokenizer, in
   writer.set_i32s("tokenizer.ggml.token_type", kinds);
 }
 
-// Scores that lead to the same merges: of each token minus its place in the order in which merges make
-// tokens. Throws Error where there are none: with scores a token is merged from any two tokens that make it.
+// A blank that is not a token's first character: a token of several words.
+bool has_blank_inside(const std::string& token) {
+  return token.find(' ', 1) != std::string::npos;
+}
+
+// Log-probabilities of a unigram model. Otherwise scores that lead to the same merges: of each token minus
+// its place in the order in which merges make tokens. Throws Error where there are none: with scores a token
+// is merged from any two tokens that make it.
 std::vector<float> get_scores(const tokens::Tokenizer& tokenizer, int64_t vocab_size) {
   const tokens::TokenizerParts& parts = tokenizer.parts();
   const auto refuse = [&](std::string_view what) {
     throw Error("gguf", "{}: got {}, which tokenizer.ggml.scores cannot say; use another tokenizer",
                 parts.name, what);
   };
-  if (parts.kind == tokens::TokenizerKind::kUnigram) refuse("a unigram tokenizer");
-  if (parts.metaspace.split) refuse("a tokenizer that splits before each blank");
+  const bool unigram = parts.kind == tokens::TokenizerKind::kUnigram;
+  if (parts.metaspace.split &&
+      (!unigram || std::any_of(parts.tokens.begin(), parts.tokens.end(), has_blank_inside)))
+    refuse("a tokenizer that splits before each blank");
   if (parts.ignore_merges) refuse("a tokenizer that ignores merges");
   std::vector<float> scores(static_cast<size_t>(vocab_size), 0.0f);
   if (!parts.scores.empty()) {
@@ -340,7 +368,9 @@ void write_gguf_tokenizer(GgufWriter& writer, const tokens::Tokenizer& tokenizer
                 parts.name, parts.prefix.size());
   const bool pieces = parts.kind != tokens::TokenizerKind::kByteLevel;
   const bool nfc = !pieces && pre_of(parts).nfc;
-  writer.set_text("tokenizer.ggml.model", pieces ? "llama" : "gpt2");
+  writer.set_text("tokenizer.ggml.model", parts.kind == tokens::TokenizerKind::kUnigram ? "t5"
+                                          : pieces                                      ? "llama"
+                                                                                        : "gpt2");
   writer.set_text("tokenizer.ggml.pre", pieces ? "default" : pre_of(parts).name);
   write_vocabulary(writer, tokenizer, vocab_size);
   if (pieces) {

@@ -195,7 +195,8 @@ void load_tensors(const Tensors& tensors, const fs::path& directory, nn::Paramet
     } else {
       tensors.read(name, f.shape(), values);
     }
-    for (float& x : values) x += f.offset;
+    if (f.offset != 0)  // adding 0 would make 0 of -0
+      for (float& x : values) x += f.offset;
     if (found != nullptr) used.insert(*found);
   }
   int64_t ignored = 0;

@@ -195,7 +195,8 @@ void read_gpt2(nn::ModelConfig& c, const Reader& r) {
   const std::string activation = r.text("activation_function", "gelu_new");
   if (activation != "gelu_new" && activation != "gelu_pytorch_tanh")
     throw Error(r.where(), "activation_function: got '{}', expected gelu_new", activation);
-  if (!r.flag("scale_attn_weights", true) || r.flag("scale_attn_by_inverse_layer_idx", false))
+  if (!r.flag("scale_attn_weights", true) || r.states_null("scale_attn_weights") ||
+      r.flag("scale_attn_by_inverse_layer_idx", false))
     throw Error(r.where(), "got unusual attention scaling, expected scale_attn_weights alone");
   c.n_embd = r.integer("n_embd");
   c.n_head = c.n_kv_head = r.integer("n_head");
@@ -308,6 +309,24 @@ void read_gemma(nn::ModelConfig& c, const Reader& r) {
   read_gemma_rope(c, r);
 }
 
+// null asks for what follows from other keys; a key that is not there for the default of the family's class.
+void read_llama_like_defaults(nn::ModelConfig& c, const Reader& r) {
+  const bool llama = c.family == "llama";
+  const int64_t size = c.n_head > 0 ? c.n_embd / c.n_head : 0;
+  c.n_kv_head =
+      r.integer("num_key_value_heads", llama || r.states_null("num_key_value_heads") ? c.n_head : 32);
+  c.head_dim = r.integer("head_dim", c.family == "qwen3" && !r.states_null("head_dim") ? 128 : size);
+  c.max_positions = r.integer("max_position_embeddings", llama ? 2048 : 32768);
+}
+
+// Qwen's layers from max_window_layers on have windows, if any has.
+bool has_windows(const nn::ModelConfig& c, const Reader& r) {
+  if (c.family == "llama" || !r.flag("use_sliding_window", false) || r.states_null("sliding_window"))
+    return false;
+  return r.integer("sliding_window", 4096) < c.max_positions &&
+         r.integer("max_window_layers", 28) < c.n_layer;
+}
+
 void read_llama_like(nn::ModelConfig& c, const Reader& r) {
   const std::string activation = r.text("hidden_act", "silu");
   if (activation == "silu" || activation == "swish")
@@ -319,10 +338,8 @@ void read_llama_like(nn::ModelConfig& c, const Reader& r) {
   c.n_embd = r.integer("hidden_size");
   c.n_layer = r.integer("num_hidden_layers");
   c.n_head = r.integer("num_attention_heads");
-  c.n_kv_head = r.integer("num_key_value_heads", c.n_head);
-  c.head_dim = r.integer("head_dim", c.n_head > 0 ? c.n_embd / c.n_head : 0);
+  read_llama_like_defaults(c, r);
   c.n_ff = r.integer("intermediate_size");
-  c.max_positions = r.integer("max_position_embeddings", 2048);
   c.norm_eps = r.number("rms_norm_eps", 1e-6);
   c.tied = r.flag("tie_word_embeddings", false);
   if (c.family != "qwen2") c.qkv_bias = c.out_bias = r.flag("attention_bias", false);
@@ -333,7 +350,7 @@ void read_llama_like(nn::ModelConfig& c, const Reader& r) {
                               return t == "full_attention";
                             })))
     throw Error(r.where(), "layer_types: expected full_attention alone; windows are Gemma 3's only");
-  if (r.flag("use_sliding_window", false) && r.integer("sliding_window", c.max_positions) < c.max_positions)
+  if (has_windows(c, r))
     throw Error(r.where(), "use_sliding_window: got true, expected false; windows are not supported");
 }
 

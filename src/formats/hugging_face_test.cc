@@ -274,6 +274,51 @@ TEST(HuggingFaceConfig, ReadsOldAndNewSpellings) {
   EXPECT_EQ(b.rope_scaling, "none");
 }
 
+// As transformers 4.51 and 5.23 do: null follows from other keys, a key that is not there is the class's
+// default (tests/golden/transformers_parity.py tries every key of every family both ways).
+TEST(HuggingFaceConfig, KeysThatAreNullOrNotThere) {
+  const auto changed = [](const char* family, const std::vector<std::pair<const char*, nlohmann::json>>& keys,
+                          const std::vector<const char*>& without = {}) {
+    nlohmann::json j = nlohmann::json::parse(config_to_json(nn::tiny_config(family), {}));
+    for (const auto& [key, value] : keys) j[key] = value;
+    for (const char* key : without) j.erase(key);
+    return config_from_json(j.dump(), "test");
+  };
+  for (const char* family : {"llama", "qwen2", "qwen3", "gemma3"}) {
+    const nn::ModelConfig c = changed(family, {});
+    EXPECT_EQ(
+        changed(family, {{"layer_types", nullptr}, {"rope_parameters", nullptr}, {"pad_token_id", nullptr}}),
+        c)
+        << family;
+    if (c.rope_scaling == "none") {
+      EXPECT_EQ(changed(family, {{"rope_scaling", nullptr}}), c);
+    }
+    if (!c.qkv_bias) {
+      EXPECT_EQ(changed(family, {}, {"attention_bias", "mlp_bias"}), c);
+    }
+    if (c.family != "gemma3") {
+      EXPECT_EQ(changed(family, {{"num_key_value_heads", nullptr}}).n_kv_head, c.n_head);
+    }
+  }
+  for (const char* family : {"llama", "qwen2", "qwen3"})
+    EXPECT_EQ(changed(family, {{"head_dim", nullptr}, {"hidden_size", 24}}).head_dim, 6) << family;
+  EXPECT_EQ(changed("llama", {}, {"num_key_value_heads"}).n_kv_head, 4);
+  EXPECT_EQ(changed("llama", {{"hidden_size", 24}}, {"head_dim"}).head_dim, 6);
+  EXPECT_EQ(changed("qwen3", {}, {"head_dim"}).head_dim, 128);
+  EXPECT_EQ(changed("qwen3", {{"num_attention_heads", 64}}, {"num_key_value_heads"}).n_kv_head, 32);
+  EXPECT_EQ(changed("qwen2", {}, {"max_position_embeddings"}).max_positions, 32768);
+  EXPECT_EQ(changed("llama", {}, {"max_position_embeddings"}).max_positions, 2048);
+  // Windows of Qwen's begin at a layer that may not be there, or are none.
+  const nn::ModelConfig qwen = changed("qwen2", {});
+  EXPECT_EQ(changed("qwen2", {{"use_sliding_window", true}, {"sliding_window", 4}}, {"layer_types"}), qwen);
+  EXPECT_EQ(changed("qwen2", {{"use_sliding_window", true}, {"max_window_layers", 0}}), qwen)
+      << "window: null";
+  EXPECT_THROW(
+      changed("qwen2", {{"use_sliding_window", true}, {"sliding_window", 4}, {"max_window_layers", 1}}),
+      Error);
+  EXPECT_THROW(changed("gpt2", {{"scale_attn_weights", nullptr}}), Error);
+}
+
 TEST(HuggingFaceConfig, RefusesWhatItCannotRun) {
   const nlohmann::json good = nlohmann::json::parse(config_to_json(nn::tiny_config("qwen3"), {}));
   const auto refused = [&](const char* key, nlohmann::json value) {

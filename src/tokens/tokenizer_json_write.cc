@@ -136,7 +136,9 @@ Json vocab_json(const Tokenizer& tokenizer) {
 Json unigram_json(const Tokenizer& tokenizer) {
   const TokenizerParts& parts = tokenizer.parts();
   Json vocab = Json::array();
-  for (size_t id = 0; id < parts.tokens.size(); ++id)
+  size_t size = parts.tokens.size();  // less the unused ids at the end, which a model's width may bring
+  while (size > 0 && !tokenizer.has(static_cast<TokenId>(size - 1))) --size;
+  for (size_t id = 0; id < size; ++id)
     vocab.push_back({spelling(tokenizer, static_cast<TokenId>(id)), parts.scores[id]});
   return {{"type", "Unigram"},
           {"unk_id", parts.unk.value()},

@@ -328,7 +328,8 @@ TEST(Tokenizer, ManyNamesInALongTextTakeNoLonger) {
   EXPECT_EQ(t.encode(tabs, std::span<const std::pair<size_t, size_t>>()).size(), 1'000'000u);
 }
 
-// GHSA-7rxv-5jhh-j6xx: numbers of bytes and tokens that become negative in 32 bits.
+// GHSA-7rxv-5jhh-j6xx: sizes that become negative in 32 bits, and pass a comparison with what there is room
+// for.
 TEST(SlowTokenizer, MoreThanTwoGigabytesOfText) {
   constexpr size_t kBytes = (size_t{1} << 31) + 32;
   if (::sysconf(_SC_PHYS_PAGES) / 1024 * (::sysconf(_SC_PAGESIZE) / 1024) < 8000)

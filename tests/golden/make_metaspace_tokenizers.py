@@ -91,19 +91,19 @@ def families():
     }
 
 
-def sentence_piece():
+def sentence_piece(kind, vocab_size):
     """A model of SentencePiece's own, as GGUF files have it: pieces, types, scores."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(line.replace("Q", "").replace("日", "") for line in TEXT.split("\n")), model_writer=model, model_type="bpe",
-        vocab_size=500, byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False,
+        sentence_iterator=iter(line.replace("Q", "").replace("日", "") for line in TEXT.split("\n")), model_writer=model, model_type=kind,
+        vocab_size=vocab_size, byte_fallback=True, normalization_rule_name="identity", remove_extra_whitespaces=False,
         allow_whitespace_only_pieces=True, character_coverage=1.0, minloglevel=2)
     p = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
-    kind = lambda i: 2 if p.is_unknown(i) else 3 if p.is_control(i) else 6 if p.is_byte(i) else 1
+    type_of = lambda i: 2 if p.is_unknown(i) else 3 if p.is_control(i) else 6 if p.is_byte(i) else 1
     n = p.get_piece_size()
     # Others' programs begin anew behind a token that a user defines: texts without such.
     ids = [p.encode(text) for text in HARD]
-    return {"pieces": [p.id_to_piece(i) for i in range(n)], "types": [kind(i) for i in range(n)], "scores": [p.get_score(i) for i in range(n)],
+    return {"pieces": [p.id_to_piece(i) for i in range(n)], "types": [type_of(i) for i in range(n)], "scores": [p.get_score(i) for i in range(n)],
             "texts": HARD, "ids": ids, "decoded": [p.decode(i) for i in ids]}
 
 
@@ -118,7 +118,8 @@ def main():
             "decoded_without_special": [tokenizer.decode(i, skip_special_tokens=True) for i in ids],
             "prefix": tokenizer.encode("a").ids[: -len(tokenizer.encode("a", add_special_tokens=False).ids)],
         }
-    print(json.dumps({"texts": HARD, "families": out, "sentencepiece": sentence_piece()}, ensure_ascii=True, separators=(",", ":")))
+    print(json.dumps({"texts": HARD, "families": out, "sentencepiece": sentence_piece("bpe", 500),
+                      "sentencepiece_unigram": sentence_piece("unigram", 430)}, ensure_ascii=True, separators=(",", ":")))
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ TEST_F(ServerTest, WrongRequestsAreNamed) {
       {R"({"top_p":2})", "top_p"},
       {R"({"n":0})", "n"},
       {R"({"n":1.5})", "n"},
-      {R"({"max_tokens":-5})", "max_tokens"},
+      {R"({"max_tokens":-5})", "max_tokens"},  // CVE-2026-21869: a negative count that was believed
       {R"({"stop":[1]})", "stop"},
       {R"({"messages":"hello"})", "messages"},
       {R"({"messages":[]})", "messages"},
