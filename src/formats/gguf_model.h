@@ -56,7 +56,8 @@ struct GgufOptions {
 struct GgufSummary {
   int64_t size_bytes = 0;
   std::vector<std::pair<kernels::WeightType, int64_t>> tensors;  // by type, those that are there
-  std::vector<std::string> fallbacks;  // "24 × q5_0: rows of 576 are not a multiple of 256"
+  // "24 × q5_0: rows of 576 are not a multiple of 256"; and what llama.cpp reads otherwise.
+  std::vector<std::string> fallbacks;
 };
 // Quantises on the way: one tensor at a time, never a second copy of the model. Norms, biases and learned
 // positions stay f32. A type whose blocks do not fit a row falls back as llama.cpp's does: q4_k → q5_0,

@@ -431,6 +431,13 @@ TEST_F(GgufTokens, UnigramFilesOfOthersSurvive) {
     w.write(path_);
     const tokens::Tokenizer back = read_gguf_tokenizer(GgufFile(path_));
     EXPECT_EQ(back.prefix().size(), t.prefix().size());
+    // What others read otherwise is said.
+    nn::ModelConfig c = nn::tiny_config("llama");
+    c.vocab_size = t.vocab_size();
+    const nn::Parameters p(c, {.gradients = false});
+    const GgufSummary summary =
+        save_gguf(path_, p, {}, &t, {.type = WeightType::f32, .name = "", .chat_template = ""});
+    EXPECT_EQ(summary.fallbacks.size(), t.parts().byte_tokens.empty() ? 0u : 1u) << name;
     int same = 0;
     for (const auto& json : metaspace_golden("texts")) {
       const auto text = json.get<std::string>();

@@ -209,6 +209,11 @@ GgufSummary save_gguf(const std::filesystem::path& path, const nn::Parameters& p
   for (const auto& [key, count] : reasons)
     summary.fallbacks.push_back(
         fmt::format("{} × {}: {}", count, kernels::weight_type_name(key.first), key.second));
+  if (tokenizer != nullptr && tokenizer->parts().kind == tokens::TokenizerKind::kUnigram &&
+      !tokenizer->parts().byte_tokens.empty())
+    summary.fallbacks.emplace_back(
+        "a character without a token is its bytes here, and the unknown token in llama.cpp, which reads no "
+        "bytes in unigram vocabularies");
   return summary;
 }
 
