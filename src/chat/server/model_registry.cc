@@ -72,7 +72,7 @@ std::string ModelRegistry::new_id(const fs::path& path) const {
   std::string id = name_of(path);
   for (fs::path folder = whole_path(path).parent_path(); taken(id) && folder.has_filename();
        folder = folder.parent_path())
-    id = folder.filename().string() + "/" + id;
+    id.insert(0, folder.filename().string() + "/");
   const std::string base = id;
   for (int n = 2; taken(id); ++n) id = fmt::format("{}-{}", base, n);
   return id;
