@@ -359,9 +359,11 @@ void multiply_packed(std::span<const PackedProduct> products, const PackedInput&
       first += count;
     }
   };
-  static thread_local std::vector<uint8_t> scratch;
   std::atomic<int64_t> next = 0;
   const auto work = [&] {
+    // Declared here: a thread has such a variable, and gives it back at its end, once it has come by its
+    // line.
+    thread_local std::vector<uint8_t> scratch;
     scratch.resize(static_cast<size_t>(packed_scratch_bytes(inp.K) + 64));
     auto* aligned = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(scratch.data()) + 63) / 64 * 64);
     int64_t begin = next.load(std::memory_order_relaxed);
