@@ -2,7 +2,7 @@
 
 #include <csignal>
 #include <filesystem>
-#include <map>
+#include <thread>
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "base/error.h"
-#include "base/rng.h"
 #include "chat/store/chat_files.h"
+#include "chat/store/sqlite.h"
 #include "io/file.h"
 
 namespace tumbler::chat {
@@ -113,81 +113,6 @@ TEST_F(ChatStoreTest, SearchFindsTextAsItStands) {
   EXPECT_TRUE(store_->list("", 10, store_->get(b).updated).empty());
 }
 
-TEST_F(ChatStoreTest, WhatAKilledProcessWroteIsThere) {
-  for (int round = 0; round < 50; ++round) {
-    store_.reset();
-    int report[2];
-    ASSERT_EQ(::pipe(report), 0);
-    const pid_t child = ::fork();
-    if (child == 0) {
-      ChatStore store(directory_);
-      const int64_t chat = store.create({}).id;
-      int64_t parent = 0;
-      for (;;) {
-        Message message;
-        message.parent = parent;
-        message.role = "assistant";
-        message.state = "writing";
-        message = store.add_message(chat, message);
-        message.content = fmt::format("answer {}", message.id);
-        message.state = "done";
-        store.save_answer(message);
-        parent = message.id;
-        const int64_t saved[2] = {chat, message.id};
-        if (::write(report[1], saved, sizeof(saved)) != sizeof(saved)) ::_exit(1);
-      }
-    }
-    ::close(report[1]);
-    int64_t saved[2], chat = 0, last = 0;
-    for (int n = 0; n <= round % 7 && ::read(report[0], saved, sizeof(saved)) == sizeof(saved); ++n) {
-    }
-    ::usleep(static_cast<useconds_t>(round * 97 % 2000));
-    ::kill(child, SIGKILL);
-    while (::read(report[0], saved, sizeof(saved)) == sizeof(saved)) chat = saved[0], last = saved[1];
-    ::close(report[0]);
-    ::waitpid(child, nullptr, 0);
-    open();
-    if (chat == 0) continue;
-    EXPECT_EQ(store_->get_message(chat, last).content, fmt::format("answer {}", last));
-    for (const Message& m : store_->get(chat).messages)
-      EXPECT_TRUE(m.state == "done" || m.state == "stopped");
-  }
-}
-
-TEST_F(ChatStoreTest, RandomChangesAreThoseOfAPlainTree) {
-  Rng rng(3, 0);
-  const int64_t chat = store_->create({}).id;
-  std::map<int64_t, std::pair<int64_t, std::string>> tree;
-  const auto any = [&] {
-    auto it = tree.begin();
-    std::advance(it, rng.below(tree.size()));
-    return it->first;
-  };
-  for (int step = 0; step < 600; ++step) {
-    if (tree.empty() || rng.below(5) != 0) {
-      const int64_t parent = tree.empty() || rng.below(6) == 0 ? 0 : any();
-      const std::string text = fmt::format("text {}", step);
-      tree[add(chat, parent, "user", text)] = {parent, text};
-    } else {
-      const int64_t gone = any();
-      store_->remove_message(chat, gone);
-      tree.erase(gone);
-      for (bool more = true; more;) {
-        more = false;
-        for (auto it = tree.begin(); it != tree.end();) {
-          const bool orphan = it->second.first != 0 && !tree.contains(it->second.first);
-          more |= orphan;
-          it = orphan ? tree.erase(it) : std::next(it);
-        }
-      }
-    }
-  }
-  const StoredChat read = store_->get(chat);
-  ASSERT_EQ(read.messages.size(), tree.size());
-  for (const Message& m : read.messages) EXPECT_EQ(tree.at(m.id), std::pair(m.parent, m.content));
-  EXPECT_TRUE(read.head == 0 || tree.contains(read.head));
-}
-
 TEST_F(ChatStoreTest, FilesBringAChatBack) {
   StoredChat fields;
   fields.title = "stones";
@@ -238,19 +163,134 @@ TEST_F(ChatStoreTest, DamageAndASecondProcessAreSaid) {
 }
 
 TEST_F(ChatStoreTest, AFullDiskLosesNothing) {
-  const int64_t chat = store_->create({}).id, first = add(chat, 0, "user", "kept");
+  const int64_t chat = store_->create({}).id;
   ::signal(SIGXFSZ, SIG_IGN);
   rlimit before;
   ::getrlimit(RLIMIT_FSIZE, &before);
-  const rlimit small = {200'000, before.rlim_max};
-  ::setrlimit(RLIMIT_FSIZE, &small);
-  EXPECT_THROW(add(chat, first, "user", std::string(1'000'000, 'x')), Error);
-  ::setrlimit(RLIMIT_FSIZE, &before);
-  EXPECT_EQ(store_->get(chat).messages.size(), 1u);
-  add(chat, first, "user", "and goes on");
+  // Ever later, so that it happens in all places: the log, its index, the database.
+  int64_t head = 0;
+  size_t saved = 0, refused = 0;
+  for (rlim_t size = 4096; size < 1'000'000; size += size / 7) {
+    const rlimit small = {size, before.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &small);
+    try {
+      for (int i = 0; i < 4; ++i) {
+        head = add(chat, head, "user", fmt::format("{} {}", saved, std::string(20'000, 'x')));
+        ++saved;
+      }
+    } catch (const Error&) {
+      ++refused;
+    }
+    ::setrlimit(RLIMIT_FSIZE, &before);
+    ASSERT_EQ(store_->branch(chat, store_->get_fields(chat).head).size(), saved);
+  }
+  EXPECT_GT(refused, 10u);
+  EXPECT_GT(saved, 10u);
+  add(chat, head, "user", "and goes on");
   open();
-  EXPECT_EQ(store_->get(chat).messages.size(), 2u);
-  EXPECT_THROW(add(chat, first, "user", std::string(ChatStore::kMaxText + 1, 'x')), Error);
+  const StoredChat read = store_->get(chat);
+  ASSERT_EQ(read.messages.size(), saved + 1);
+  for (size_t i = 0; i < saved; ++i)
+    EXPECT_TRUE(read.messages[i].content.starts_with(fmt::format("{} x", i)));
+  EXPECT_EQ(store_->list("goes", 10, 0).size(), 1u);
+}
+
+TEST_F(ChatStoreTest, SizesAndNamesAreChecked) {
+  const int64_t chat = store_->create({}).id;
+  EXPECT_THROW(add(chat, 0, "user", std::string(ChatStore::kMaxText + 1, 'x')), Unfit);
+  EXPECT_THROW(add(chat, 0, "robot", "x"), Unfit);
+  EXPECT_THROW(add(chat, 0, "user", "x", "half"), Unfit);
+  EXPECT_THROW(store_->change(chat, {.title = std::string(1 << 20, 'x')}), Unfit);
+  add(chat, 0, "user", std::string(ChatStore::kMaxText, 'x'));
+  const std::string with_zero("a\0b", 3);
+  const int64_t odd = add(chat, 0, "user", with_zero);
+  EXPECT_EQ(store_->get_message(chat, odd).content, with_zero);
+  EXPECT_EQ(add(chat, 0, "user", ""), odd + 1);
+  const int64_t other = store_->create({}).id;
+  EXPECT_THROW(add(other, odd, "user", "of another chat"), NotFound);
+  EXPECT_THROW(store_->change(other, {.head = odd}), NotFound);
+  EXPECT_THROW(store_->remove_message(other, odd), NotFound);
+  EXPECT_THROW(store_->branch(other, odd), NotFound);
+}
+
+TEST_F(ChatStoreTest, PagesOfAListHaveEachChatOnce) {
+  std::vector<int64_t> all;
+  StoredChat same;
+  same.updated = 1'000'000;  // imports of the same moment
+  for (int i = 0; i < 60; ++i)
+    all.insert(all.begin(), i < 30 ? store_->import_chat(same).id : store_->create({}).id);
+  std::vector<int64_t> paged;
+  for (int64_t before = 0;;) {
+    const std::vector<StoredChat> page = store_->list("", 7, before);
+    if (page.empty()) break;
+    for (const StoredChat& chat : page) paged.push_back(chat.id);
+    before = page.back().updated;
+  }
+  EXPECT_EQ(paged, all);
+  add(all.back(), 0, "user", "now it is the newest");
+  EXPECT_EQ(store_->list("", 1, 0)[0].id, all.back());
+  EXPECT_TRUE(store_->list("", -1, 0).empty());
+}
+
+TEST_F(ChatStoreTest, AnAnswerIsSavedWhileItIsWritten) {
+  const int64_t chat = store_->create({}).id, question = add(chat, 0, "user", "why?");
+  Message answer = store_->get_message(chat, add(chat, question, "assistant", "", "writing"));
+  answer.content = "becau";
+  EXPECT_TRUE(store_->save_answer(answer));
+  open();
+  EXPECT_EQ(store_->get_message(chat, answer.id).content, "becau");
+  EXPECT_EQ(store_->get_message(chat, answer.id).state, "stopped") << "nobody writes it any more";
+  EXPECT_EQ(store_->list("becau", 10, 0).size(), 1u);
+  EXPECT_FALSE(store_->save_answer(answer)) << "it has ended";
+  answer.id = add(chat, question, "assistant", "", "writing");
+  store_->remove(chat);
+  EXPECT_FALSE(store_->save_answer(answer)) << "the chat was removed meanwhile";
+  EXPECT_TRUE(store_->list("becau", 10, 0).empty());
+}
+
+TEST_F(ChatStoreTest, OtherDatabasesAndNewerOnesAreLeftAlone) {
+  store_.reset();
+  Database(directory_ / "chats.db").run("PRAGMA user_version = 99");
+  EXPECT_THROW(open(), Error);
+  fs::remove_all(directory_);
+  fs::create_directories(directory_);
+  Database(directory_ / "chats.db").run("CREATE TABLE songs (name TEXT)");
+  EXPECT_THROW(open(), Error);
+}
+
+TEST_F(ChatStoreTest, LongBranchesAreNoRecursion) {
+  StoredChat fields;
+  for (int64_t i = 0; i < 30'000; ++i) {
+    Message& message = fields.messages.emplace_back();
+    message.id = i + 1;
+    message.parent = i;
+    message.role = i % 2 == 0 ? "user" : "assistant";
+    message.content = "text";
+  }
+  fields.head = 30'000;
+  const StoredChat chat = store_->import_chat(fields);
+  EXPECT_EQ(store_->branch(chat.id, chat.head).size(), 30'000u);
+  EXPECT_EQ(chat_from_json(nlohmann::ordered_json::parse(to_json_text(chat))).messages.size(), 30'000u);
+  store_->remove_message(chat.id, chat.messages[1].id);
+  EXPECT_EQ(store_->get_fields(chat.id).head, chat.messages[0].id);
+  store_->remove(chat.id);
+}
+
+TEST_F(ChatStoreTest, ThreadsShareIt) {
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 6; ++t)
+    threads.emplace_back([&, t] {
+      const int64_t chat = store_->create({}).id;
+      int64_t head = 0;
+      for (int i = 0; i < 15; ++i) {
+        head = add(chat, head, "user", fmt::format("thread{} text{}", t, i));
+        EXPECT_EQ(store_->branch(chat, head).size(), static_cast<size_t>(i + 1))
+            << "what was written is read";
+        EXPECT_EQ(store_->list(fmt::format("thread{}", t), 10, 0).size(), 1u);
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(store_->list("text14", 10, 0).size(), 6u);
 }
 
 }  // namespace
