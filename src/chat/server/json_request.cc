@@ -1,5 +1,6 @@
 #include "chat/server/json_request.h"
 
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -9,6 +10,8 @@ namespace tumbler::chat {
 namespace {
 
 constexpr int kMaxDepth = 64;
+// Keys of one object: each is looked for among those before it.
+constexpr int64_t kMaxKeys = 4096;
 
 // Levels of brackets outside texts: what copies and writes of JSON recurse over.
 int depth_of(std::string_view body) {
@@ -45,8 +48,15 @@ std::string dump(const Json& json) {
 Json parse_body(std::string_view body) {
   if (depth_of(body) > kMaxDepth)
     throw ApiError(400, fmt::format("the body is nested deeper than {} levels", kMaxDepth));
+  std::array<int64_t, kMaxDepth + 1> keys{};  // of the open object of each level
+  const auto count = [&](int depth, Json::parse_event_t event, const Json&) {
+    if (event == Json::parse_event_t::object_start) keys[static_cast<size_t>(depth)] = 0;
+    if (event == Json::parse_event_t::key && ++keys[static_cast<size_t>(depth) - 1] > kMaxKeys)
+      throw ApiError(400, fmt::format("the body has an object of more than {} keys", kMaxKeys));
+    return true;
+  };
   try {
-    Json json = Json::parse(body);
+    Json json = Json::parse(body, count);
     if (!json.is_object()) throw ApiError(400, "the body is JSON, but no object");
     return json;
   } catch (const Json::exception& error) {

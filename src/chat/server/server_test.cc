@@ -14,10 +14,21 @@
 
 #include "base/error.h"
 #include "base/rng.h"
+#include "chat/server/api_error.h"
 #include "chat/server/server_testing.h"
 
 namespace tumbler::chat {
 namespace {
+
+TEST(ParseBody, ObjectsAreOfBoundedSize) {
+  std::string body = "{\"list\":[{\"a\":0}";
+  for (int i = 0; i < 5000; ++i) body += ",{\"a\":0}";
+  EXPECT_EQ(parse_body(body + "]}")["list"].size(), 5001u);
+  body = "{\"bias\":{\"0\":{\"a\":0}";
+  for (int i = 1; i < 4096; ++i) body += fmt::format(",\"{}\":{{\"a\":0}}", i);
+  EXPECT_EQ(parse_body(body + "}}")["bias"].size(), 4096u);
+  EXPECT_THROW(parse_body(body + ",\"x\":0}}"), ApiError);
+}
 
 TEST_F(ServerTest, SaysWhatIsThere) {
   start();

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/rng.h"
 #include "chat/store/chat_files.h"
 #include "chat/store/sqlite.h"
 #include "io/file.h"
@@ -147,6 +148,98 @@ TEST_F(ChatStoreTest, FilesBringAChatBack) {
     EXPECT_THROW(store_->import_chat(chat_from_json(nlohmann::ordered_json::parse(json))), Error) << json;
   EXPECT_THROW(chat_from_markdown("no headings"), Error);
   EXPECT_EQ(store_->list("", 100, 0).size(), before) << "half a chat";
+}
+
+// Without blank lines at the ends.
+std::string without_blank_lines(std::string text) {
+  while (text.starts_with('\n')) text.erase(0, 1);
+  while (text.ends_with('\n')) text.pop_back();
+  return text;
+}
+
+TEST_F(ChatStoreTest, MarkdownBringsLinesBackThatLookLikeItsOwn) {
+  const std::vector<std::string> lines = {"## User",
+                                          "## Assistant (m)",
+                                          "\\## User",
+                                          "\\\\## Tool ",
+                                          "# title",
+                                          "```",
+                                          "~~~~",
+                                          "``` cpp",
+                                          "</details>",
+                                          "",
+                                          "\\</details>",
+                                          "text",
+                                          " ",
+                                          "## Users",
+                                          "## System",
+                                          "<details><summary>Thought</summary>"};
+  Rng rng(4, 0);
+  const auto text = [&] {
+    std::string out;
+    for (uint64_t n = rng.below(7); n > 0; --n) out += lines[rng.below(lines.size())] + "\n";
+    return out;
+  };
+  for (int round = 0; round < 3000; ++round) {
+    StoredChat chat;
+    chat.title = "stones";
+    chat.system = "be brief";
+    for (int64_t i = 0; i < 4; ++i) {
+      Message& m = chat.messages.emplace_back();
+      m.role = i % 2 == 0 ? "user" : "assistant";
+      m.model = i % 2 == 0 ? "" : "model (1)";
+      m.content = text();
+      if (i % 2 == 1) m.thought = text();
+    }
+    const std::string file = to_markdown(chat, chat.messages);
+    const StoredChat read = chat_from_markdown(file);
+    ASSERT_EQ(read.messages.size(), 4u) << file;
+    EXPECT_EQ(read.title + read.system, chat.title + chat.system);
+    for (size_t i = 0; i < 4; ++i) {
+      const auto expect_text = [&](const std::string& got, const std::string& given) {
+        const std::string expected = without_blank_lines(given);
+        // Or with the end of a block of code that had none.
+        const bool closed =
+            got.starts_with(expected) && got.find_first_not_of("\n`~", expected.size()) == std::string::npos;
+        EXPECT_TRUE(got == expected || closed) << got << "\n---\n" << expected;
+      };
+      EXPECT_EQ(read.messages[i].role, chat.messages[i].role);
+      EXPECT_EQ(read.messages[i].model, chat.messages[i].model);
+      expect_text(read.messages[i].content, chat.messages[i].content);
+      expect_text(read.messages[i].thought, chat.messages[i].thought);
+    }
+    if (HasFailure()) return;
+  }
+  EXPECT_EQ(chat_from_markdown("\xEF\xBB\xBF# t\r\n\r\n## User\r\n\r\na\r\nb\r\n").messages[0].content,
+            "a\nb");
+  EXPECT_THROW(chat_from_markdown("# t\n\nlost\n\n## User\n\na\n"), Unfit);
+}
+
+TEST_F(ChatStoreTest, JsonOfOtherProgramsIsRead) {
+  const auto read = [](const char* text) { return chat_from_json(nlohmann::ordered_json::parse(text)); };
+  const StoredChat linear =
+      read(R"({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]})");
+  EXPECT_EQ(linear.messages[1].parent, linear.messages[0].id);
+  EXPECT_EQ(linear.head, 2);
+  const StoredChat tree = read(R"({"head": "x", "created": 5, "updated": 7, "messages": [
+    {"id": "x", "parent": null, "role": "user", "content": "a", "created": 6},
+    {"id": "y", "parent": "x", "role": "assistant", "content": "b", "state": "writing", "stats": {"tokens": 3}}]})");
+  EXPECT_EQ(tree.messages[1].parent, 1);
+  const StoredChat kept = store_->import_chat(tree);
+  EXPECT_EQ(kept.head, kept.messages[0].id);
+  EXPECT_EQ(kept.created + kept.updated + kept.messages[0].created, 5 + 7 + 6);
+  EXPECT_EQ(kept.messages[1].state, "stopped");
+  EXPECT_EQ(kept.messages[1].stats["tokens"], 3);
+  const std::string odd = "\x01\x1f\"\\\n\xFF\xE7\x9F\xB3\xF0\x9F";
+  Message message;
+  message.content = odd;
+  EXPECT_EQ(to_json(message)["content"], "\x01\x1f\"\\\n\xEF\xBF\xBD\xE7\x9F\xB3\xEF\xBF\xBD");
+  for (const char* bad :
+       {"[]", R"({"messages": {}})", R"({"messages": [1]})", R"({"title": 1})", R"({"head": "none"})",
+        R"({"settings": []})", R"({"created": -1})", R"({"created": 18446744073709551615})",
+        R"({"messages": [{"id": 1, "role": "user"}, {"id": 1, "role": "user"}]})",
+        R"({"messages": [{"id": 1, "parent": 1, "role": "user"}]})"})
+    EXPECT_THROW(read(bad), Unfit) << bad;
 }
 
 TEST_F(ChatStoreTest, DamageAndASecondProcessAreSaid) {
